@@ -1,0 +1,49 @@
+# Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
+
+.DEFAULT_GOAL := help
+.PHONY: run build test lint format bench setup clean help
+
+# rustup puts cargo here, and a shell finds it only after a new login.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# Where people and scripts look for the binary, whatever the environment says about target directories.
+RELEASE = cargo build --release --locked --target-dir target
+
+run: ## start Merlink with its own Redis: http://localhost:8080, data in ./data, Ctrl-C ends it
+	@scripts/setup.sh run
+	$(RELEASE)
+	@exec target/release/merlink serve
+
+build: ## build the release binary, target/release/merlink
+	@scripts/setup.sh build
+	$(RELEASE)
+
+# One runner for everybody: what the suite needs (a Redis per test, captured logs) is in its harness, not in the runner.
+# Examples in the documentation go first, so that the suite's own count closes the output.
+test: ## run the whole test suite
+	@scripts/setup.sh test
+	cargo test --locked --doc
+	cargo test --locked --lib --bins --tests --no-fail-fast
+
+lint: ## check format, clippy's warnings, and licences and sources of the dependencies
+	@scripts/setup.sh lint
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo deny --locked check licenses bans sources
+
+format: ## format the code
+	cargo fmt --all
+
+bench: ## measure a redirect side by side with nginx; prints a table
+	@scripts/setup.sh bench
+	$(RELEASE)
+	@scripts/bench.sh
+
+setup: ## get everything that the tasks above need
+	@scripts/setup.sh run test lint bench
+
+clean: ## remove what was built; ./data stays
+	cargo clean
+
+help: ## list these tasks
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -1,0 +1,179 @@
+#!/bin/sh
+# Finds out what this machine lacks for a task and gets it: `scripts/setup.sh run|build|test|lint|bench|make ...`.
+#
+# It asks nothing. What it installs comes from Debian's packages, as root or by sudo, and is named before it is done.
+# On another system it says what to install and ends with 1. A machine that has everything is left alone, in well
+# under a second. Plain sh, because a fresh machine may have nothing else.
+set -eu
+
+CARGO_DENY_VERSION=0.20.2
+
+cd "$(dirname "$0")/.."
+# rustup puts cargo here and the shell finds it only after a new login; nginx lies where only root looks.
+PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/sbin:/usr/sbin:/sbin"
+
+main() {
+    [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|lint|bench|make ..."
+    for task in "$@"; do
+        case $task in
+        run | test) needs="rust c_compiler redis" ;;
+        build) needs="rust c_compiler" ;;
+        lint) needs="rust c_compiler rust_components cargo_deny" ;;
+        bench) needs="rust c_compiler redis bench_tools" ;;
+        make) needs="make" ;;
+        *) fail "there is no task called $task" ;;
+        esac
+        for need in $needs; do
+            "need_$need"
+        done
+    done
+    get_missing
+}
+
+# The needs, one function each #####################################################################
+
+need_rust() {
+    wanted=$(sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
+    has cargo || fail "Rust is missing: install version $wanted or later with rustup (rust-lang.org/tools/install)," \
+        "open a new shell, and try again."
+    found=$(cargo --version) # or rustup's own words and the end, when it has no toolchain
+    found=$(printf '%s' "$found" | cut -d' ' -f2)
+    [ "$(minor "$found")" -ge "$(minor "$wanted")" ] ||
+        fail "Rust $found is too old: Merlink needs $wanted or later. With rustup: rustup update stable"
+}
+
+# The linker for every crate, and the compiler for the one crate that is partly C (ring, which does TLS). Compiling a
+# line tells more than looking for `cc`: Debian has compilers without the C library's headers.
+need_c_compiler() {
+    if ! printf '#include <stdlib.h>\nint main(void) { return 0; }\n' | cc -x c -o /dev/null - 2>/dev/null; then
+        lacking "gcc libc6-dev" build-base gcc gcc
+    fi
+}
+
+need_redis() {
+    has redis-server || has valkey-server || lacking redis-server redis valkey redis
+}
+
+need_make() {
+    has make || lacking make make make make
+}
+
+need_rust_components() {
+    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 && return
+    has rustup || fail "rustfmt or clippy is missing: install both from where your Rust came from."
+    say "rustfmt or clippy is missing: getting them with rustup"
+    rustup component add rustfmt clippy </dev/null
+}
+
+need_cargo_deny() {
+    has cargo-deny || cargo_deny_is_missing=yes
+}
+
+need_bench_tools() {
+    [ "$(uname -s)" = Linux ] || fail "the benchmarks read CPU times from /proc: they run on Linux only."
+    for program in wrk nginx curl; do
+        has "$program" || lacking "$program" "$program" "$program" "$program"
+    done
+    has taskset || lacking util-linux util-linux util-linux util-linux
+}
+
+# How they are met #################################################################################
+
+packages=""          # what Debian calls the packages that are missing
+for_alpine=""        # and the others
+for_fedora=""
+for_macos=""
+cargo_deny_is_missing=""
+
+# lacking DEBIAN ALPINE FEDORA MACOS: what each calls it.
+lacking() {
+    case " $packages " in *" $1 "*) return ;; esac
+    packages="$packages $1" for_alpine="$for_alpine $2" for_fedora="$for_fedora $3" for_macos="$for_macos $4"
+}
+
+get_missing() {
+    if [ -n "$packages" ]; then
+        if has apt-get; then
+            # shellcheck disable=SC2086 # a list of words
+            install_debian_packages $packages
+        else
+            fail "something is missing. Install it and try again:" "" \
+                "  Debian, Ubuntu   apt-get install$packages" \
+                "  Alpine           apk add$for_alpine" \
+                "  Fedora           dnf install$for_fedora" \
+                "  macOS            brew install$for_macos (or, for a compiler alone, xcode-select --install)"
+        fi
+    fi
+    if [ -n "$cargo_deny_is_missing" ]; then
+        say "cargo-deny is missing: building version $CARGO_DENY_VERSION with cargo, which takes a few minutes"
+        cargo install --locked --version "$CARGO_DENY_VERSION" cargo-deny </dev/null
+    fi
+}
+
+# Debian starts a server as soon as it is installed, and at every boot from then on. Neither is wanted here: Merlink
+# starts its own Redis, on a socket of its own, and a second one would sit on port 6379 for nothing. Debian's own way to
+# say no is /usr/sbin/policy-rc.d, put there for this one installation (an administrator's is respected); after it,
+# what would start at boot is switched off, for packages that were not there before only.
+install_debian_packages() {
+    say "missing: $*. Installing from Debian's packages (apt-get update, apt-get install), without starting services"
+    # shellcheck disable=SC2016 # the inner shell expands it
+    as_root env DEBIAN_FRONTEND=noninteractive sh -eu -c '
+        policy=/usr/sbin/policy-rc.d
+        if [ ! -e "$policy" ]; then
+            trap "rm -f $policy" EXIT
+            trap "exit 130" INT
+            trap "exit 143" TERM HUP
+            printf "#!/bin/sh\nexit 101\n" >"$policy"
+            chmod 755 "$policy"
+        fi
+        apt="apt-get -q -y -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0"
+        $apt update || echo "merlink setup: apt-get update failed in part; trying with the lists that are there" >&2
+        $apt install --no-install-recommends "$@"
+        for service in "$@"; do
+            case $service in redis-server | nginx) ;; *) continue ;; esac
+            if [ -d /run/systemd/system ]; then
+                systemctl disable --now --quiet "$service.service" || true
+            else
+                update-rc.d "$service" disable || true
+            fi
+        done
+    ' setup "$@" </dev/null
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif has sudo && sudo -n true 2>/dev/null; then
+        sudo -n "$@"
+    elif has sudo && [ -t 2 ]; then
+        say "sudo may ask for your password"
+        sudo "$@"
+    else
+        fail "that needs root. Run this as root and try again:" "" \
+            "  apt-get update && apt-get install -y --no-install-recommends$packages"
+    fi
+}
+
+# Small words ######################################################################################
+
+has() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# The minor version: Rust's major one is 1.
+minor() {
+    printf '%s\n' "$1" | cut -d. -f2
+}
+
+say() {
+    printf 'merlink setup: %s\n' "$*" >&2
+}
+
+fail() {
+    printf 'merlink setup: %s\n' "$1" >&2
+    shift
+    [ $# -eq 0 ] || printf '%s\n' "$@" >&2
+    exit 1
+}
+
+main "$@"
