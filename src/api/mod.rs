@@ -1,0 +1,6 @@
+//! The APIs for officers' programs.
+//!
+//! Each version is a thin adapter over the same domain functions (`links.rs`) and the same store.
+
+pub mod observe;
+pub mod v1;

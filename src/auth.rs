@@ -1,0 +1,148 @@
+//! Who calls: from an `Authorization` header to an officer.
+//!
+//! Permission is part of the type: a handler that takes a `Caller<LinksWrite>` can't be reached by a key that lacks the scope, and one that
+//! forgot to ask has no officer to act for.
+
+use std::marker::PhantomData;
+
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use jiff::Timestamp;
+
+use crate::{
+    domain::{ApiKey, Email, PlainKey, Scope},
+    metrics::AuthFailure,
+    state::App,
+    store::{Actor, StoreError},
+};
+
+/// What a handler asks of its caller.
+pub trait Permission {
+    const SCOPE: Scope;
+    /// Only those named in `officers.admins`.
+    const ADMIN: bool;
+}
+
+#[derive(Debug)]
+pub struct LinksRead;
+#[derive(Debug)]
+pub struct LinksWrite;
+/// Creating links for others.
+#[derive(Debug)]
+pub struct LinksWriteForAnyone;
+
+impl Permission for LinksRead {
+    const SCOPE: Scope = Scope::LinksRead;
+    const ADMIN: bool = false;
+}
+
+impl Permission for LinksWrite {
+    const SCOPE: Scope = Scope::LinksWrite;
+    const ADMIN: bool = false;
+}
+
+impl Permission for LinksWriteForAnyone {
+    const SCOPE: Scope = Scope::LinksWrite;
+    const ADMIN: bool = true;
+}
+
+/// An officer who has shown a good key.
+#[derive(Clone, Debug)]
+pub struct Officer {
+    pub email: Email,
+    pub key_id: String,
+    key: ApiKey,
+    is_admin: bool,
+}
+
+/// An officer who may do what `P` says.
+#[derive(Clone, Debug)]
+pub struct Caller<P> {
+    pub officer: Officer,
+    permission: PhantomData<P>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    #[error("there is no Authorization header")]
+    MissingHeader,
+    #[error("the Authorization header is not \"Bearer <key>\"")]
+    MalformedHeader,
+    #[error("the key is unknown, revoked or expired")]
+    InvalidKey,
+    #[error("the officer is not an admin")]
+    NotAdmin,
+    #[error("the key lacks the scope {}", .0.as_str())]
+    MissingScope(Scope),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AuthError {
+    fn kind(&self) -> Option<AuthFailure> {
+        match self {
+            Self::MissingHeader => Some(AuthFailure::MissingHeader),
+            Self::MalformedHeader => Some(AuthFailure::MalformedHeader),
+            Self::InvalidKey => Some(AuthFailure::InvalidKey),
+            Self::NotAdmin => Some(AuthFailure::NotAdmin),
+            Self::MissingScope(_) => Some(AuthFailure::MissingScope),
+            Self::Store(_) => None,
+        }
+    }
+}
+
+/// Finds the officer whose key the request carries.
+///
+/// # Errors
+///
+/// What is wrong with the header or the key; an outage is an outage, never a wrong key.
+pub async fn authenticate(app: &App, headers: &HeaderMap) -> Result<Officer, AuthError> {
+    count(app, find_officer(app, headers).await)
+}
+
+impl Officer {
+    /// Who the history says made a change.
+    pub fn actor(&self) -> Actor {
+        Actor::ApiKey(self.key_id.clone())
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.is_admin
+    }
+
+    /// Turns the officer into a caller who may do what `P` says.
+    ///
+    /// # Errors
+    ///
+    /// When they may not: first as a person, then by the key's scopes.
+    pub fn permit<P: Permission>(self, app: &App) -> Result<Caller<P>, AuthError> {
+        let permitted = if P::ADMIN && !self.is_admin {
+            Err(AuthError::NotAdmin)
+        } else if self.key.scopes.contains(P::SCOPE) {
+            Ok(Caller { officer: self, permission: PhantomData })
+        } else {
+            Err(AuthError::MissingScope(P::SCOPE))
+        };
+        count(app, permitted)
+    }
+}
+
+async fn find_officer(app: &App, headers: &HeaderMap) -> Result<Officer, AuthError> {
+    let header = headers.get(AUTHORIZATION).ok_or(AuthError::MissingHeader)?;
+    let mut parts = header.as_bytes().split(|byte| *byte == b' ');
+    let (Some(b"Bearer"), Some(key)) = (parts.next(), parts.next()) else { return Err(AuthError::MalformedHeader) };
+    let plain: PlainKey = str::from_utf8(key).ok().and_then(|key| key.parse().ok()).ok_or(AuthError::InvalidKey)?;
+    let key = app.store.find_api_key(plain.id()).await?.ok_or(AuthError::InvalidKey)?;
+    // The hash first: nothing about a key is told to who doesn't hold it.
+    if !key.hash.matches(&plain) || !key.is_usable(Timestamp::now()) {
+        return Err(AuthError::InvalidKey);
+    }
+    let is_admin = app.config.officers.admins.contains(&key.owner);
+    Ok(Officer { email: key.owner.clone(), key_id: key.id.clone(), key, is_admin })
+}
+
+fn count<T>(app: &App, result: Result<T, AuthError>) -> Result<T, AuthError> {
+    if let Some(kind) = result.as_ref().err().and_then(AuthError::kind) {
+        app.metrics.auth_failure(kind);
+    }
+    result
+}

@@ -1,0 +1,350 @@
+//! Links in memory: what makes a redirect cost no Redis, and go on without it.
+//!
+//! A change publishes its code and every instance drops it, normally within 10 ms. Messages can be lost, so an entry is *proven* only while
+//! the subscription is alive and was so ever since the entry was checked. An unproven entry is checked with Redis before use, and served as
+//! it is when Redis can't be asked, for up to `redirect.serve_stale_for`. A proven entry older than `redirect.revalidate_after` is
+//! served, and checked in the background.
+//!
+//! Concurrent misses of one code make one look-up; a load that a change overtook is not kept; look-ups in flight are bounded, and after one
+//! that failed none is tried for a moment, so that a slow Redis costs one citizen its deadline and not all of them. Codes that don't exist are
+//! remembered for 3 s, apart, so that a flood of guesses can't push links out.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix_web::http::header::HeaderValue;
+use jiff::Timestamp;
+use quick_cache::{Weighter, sync::Cache};
+use tokio::sync::watch;
+
+use crate::{
+    config,
+    domain::{Code, LinkState},
+    metrics::{CacheResult, Metrics},
+    store::{Lane, Resolved, StoreError},
+};
+
+/// How long a code is remembered not to exist. Its creation drops it at once; this bounds a lost message.
+const UNKNOWN_FOR: Duration = Duration::from_secs(3);
+/// Some 6 MB at most.
+const UNKNOWN_MAX: usize = 65_536;
+/// Look-ups under way at once in the process: at 100 µs each, more than Redis can answer.
+const FLIGHTS_MAX: usize = 1024;
+/// After a look-up that failed, none is tried for this long.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(250);
+/// What an entry takes besides its texts, about: the structure, its counters, the cache's own book-keeping.
+const ENTRY_OVERHEAD_BYTES: u64 = 200;
+/// For the cache's first allocation, not a bound: a link of 87 bytes and its overhead.
+const TYPICAL_ENTRY_BYTES: u64 = 300;
+
+/// `proven_since` while the subscription is dead: later than any check.
+const NEVER: u64 = u64::MAX;
+
+/// A link as the redirect needs it. `location` is the target, ready to be sent.
+#[derive(Debug)]
+pub struct CachedLink {
+    pub location: HeaderValue,
+    pub state: LinkState,
+    pub expires_at: Option<Timestamp>,
+    pub forward_query: bool,
+    version: u64,
+    /// When Redis was asked, not when it answered: what happened in between may be missing.
+    checked_at_ms: u64,
+    being_checked: AtomicBool,
+}
+
+/// What is known of a code.
+#[derive(Clone, Debug)]
+pub enum Resolution {
+    Found(Arc<CachedLink>),
+    /// It never existed.
+    Unknown,
+    /// It isn't in memory and Redis can't be asked.
+    Unavailable,
+}
+
+pub struct LinkCache {
+    links: Cache<Code, Arc<CachedLink>, Weigh>,
+    /// Until when the code counts as not existing, in ms of [`LinkCache::clock_ms`].
+    unknown: Cache<Code, u64>,
+    flights: Mutex<HashMap<Code, Flight>>,
+    /// Entries checked at or after this are proven, [`NEVER`] when none is.
+    proven_since_ms: AtomicU64,
+    paused_until_ms: AtomicU64,
+    started: Instant,
+    serve_stale_for_ms: u64,
+    revalidate_after_ms: u64,
+    metrics: Arc<Metrics>,
+}
+
+/// A look-up under way, for those who wait for it.
+#[derive(Clone)]
+struct Flight {
+    landed: watch::Receiver<Option<Resolution>>,
+    /// Tells flights of one code apart.
+    id: Arc<()>,
+}
+
+#[derive(Clone)]
+struct Weigh;
+
+impl Weighter<Code, Arc<CachedLink>> for Weigh {
+    fn weight(&self, code: &Code, link: &Arc<CachedLink>) -> u64 {
+        (code.as_str().len() + link.location.len()) as u64 + ENTRY_OVERHEAD_BYTES
+    }
+}
+
+impl LinkCache {
+    pub fn new(settings: &config::Redirect, metrics: Arc<Metrics>) -> Self {
+        let typical = usize::try_from(settings.cache_bytes_max / TYPICAL_ENTRY_BYTES).unwrap_or(usize::MAX);
+        Self {
+            links: Cache::with_weighter(typical, settings.cache_bytes_max, Weigh),
+            unknown: Cache::new(UNKNOWN_MAX),
+            flights: Mutex::new(HashMap::new()),
+            proven_since_ms: AtomicU64::new(NEVER),
+            paused_until_ms: AtomicU64::new(0),
+            started: Instant::now(),
+            serve_stale_for_ms: millis(settings.serve_stale_for),
+            revalidate_after_ms: millis(settings.revalidate_after),
+            metrics,
+        }
+    }
+
+    /// What `code`, in lower case, leads to. Awaits only when Redis must be asked, and then for its deadline at most.
+    pub async fn resolve(self: &Arc<Self>, code: &str, lane: &Lane) -> Resolution {
+        let now_ms = self.clock_ms();
+        let Some(link) = self.links.get(code) else { return self.resolve_missing(code, lane, now_ms).await };
+        if link.checked_at_ms >= self.proven_since_ms.load(Ordering::Acquire) {
+            if now_ms - link.checked_at_ms > self.revalidate_after_ms {
+                self.revalidate(code, &link, lane, now_ms);
+            }
+            self.metrics.cache_lookup(CacheResult::Hit);
+            return Resolution::Found(link);
+        }
+        self.resolve_unproven(code, link, lane, now_ms).await
+    }
+
+    async fn resolve_missing(&self, code: &str, lane: &Lane, now_ms: u64) -> Resolution {
+        if self.unknown.get(code).is_some_and(|until_ms| now_ms < until_ms) {
+            self.metrics.cache_lookup(CacheResult::Negative);
+            return Resolution::Unknown;
+        }
+        self.metrics.cache_lookup(CacheResult::Miss);
+        self.load(code, lane, now_ms).await
+    }
+
+    async fn resolve_unproven(&self, code: &str, link: Arc<CachedLink>, lane: &Lane, now_ms: u64) -> Resolution {
+        match self.load(code, lane, now_ms).await {
+            Resolution::Unavailable if now_ms - link.checked_at_ms <= self.serve_stale_for_ms => {
+                self.metrics.cache_lookup(CacheResult::Stale);
+                Resolution::Found(link)
+            }
+            resolution => {
+                self.metrics.cache_lookup(CacheResult::Miss);
+                resolution
+            }
+        }
+    }
+
+    /// Checks an entry with Redis while it goes on being served; one check at a time.
+    fn revalidate(self: &Arc<Self>, code: &str, link: &Arc<CachedLink>, lane: &Lane, now_ms: u64) {
+        if link.being_checked.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (cache, link, lane, code) = (Arc::clone(self), Arc::clone(link), lane.clone(), code.to_owned());
+        actix_web::rt::spawn(async move {
+            if matches!(cache.load(&code, &lane, now_ms).await, Resolution::Unavailable) {
+                link.being_checked.store(false, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// Asks Redis, together with everybody else who asks for the same code now, and keeps the answer.
+    async fn load(&self, code: &str, lane: &Lane, now_ms: u64) -> Resolution {
+        loop {
+            if self.proven_since_ms.load(Ordering::Acquire) == NEVER
+                || now_ms < self.paused_until_ms.load(Ordering::Relaxed)
+            {
+                return Resolution::Unavailable;
+            }
+            match self.board(code, now_ms) {
+                Boarding::Pilot(takeoff) => {
+                    let answer = lane.resolve(code).await;
+                    return takeoff.land(answer);
+                }
+                Boarding::Passenger(mut flight) => {
+                    let landed = flight.landed.wait_for(Option::is_some).await.ok().and_then(|landed| landed.clone());
+                    if let Some(resolution) = landed {
+                        return resolution;
+                    }
+                    // The pilot's visitor hung up before Redis answered: somebody else takes over.
+                }
+                Boarding::Full => return Resolution::Unavailable,
+            }
+        }
+    }
+
+    fn board(&self, code: &str, asked_at_ms: u64) -> Boarding<'_> {
+        let mut flights = self.lock_flights();
+        if let Some(flight) = flights.get(code) {
+            return Boarding::Passenger(flight.clone());
+        }
+        let Some(code) = code.parse::<Code>().ok().filter(|_| flights.len() < FLIGHTS_MAX) else {
+            return Boarding::Full;
+        };
+        let (land, landed) = watch::channel(None);
+        let id = Arc::new(());
+        flights.insert(code.clone(), Flight { landed, id: Arc::clone(&id) });
+        Boarding::Pilot(Takeoff { cache: self, code, asked_at_ms, land, id })
+    }
+
+    /// Keeps what Redis said, unless `code` changed meanwhile. Holds the flights' lock, as a change does, so that one of the two comes first.
+    fn keep(&self, flight: &Takeoff<'_>, answer: Result<Option<Resolved>, StoreError>) -> Resolution {
+        let code = &flight.code;
+        let mut flights = self.lock_flights();
+        let overtaken = !flights.get(code).is_some_and(|other| Arc::ptr_eq(&other.id, &flight.id));
+        if !overtaken {
+            flights.remove(code);
+        }
+        match answer {
+            Ok(Some(resolved)) => self.keep_link(code, &resolved, flight.asked_at_ms, overtaken),
+            Ok(None) => {
+                if !overtaken {
+                    self.links.remove(code);
+                    self.unknown.insert(code.clone(), flight.asked_at_ms + millis(UNKNOWN_FOR));
+                }
+                Resolution::Unknown
+            }
+            Err(error) => {
+                match error {
+                    StoreError::Unavailable(_) => {
+                        self.paused_until_ms.store(self.clock_ms() + millis(PAUSE_AFTER_FAILURE), Ordering::Relaxed);
+                    }
+                    StoreError::Corrupt { .. } => tracing::error!("{error}"),
+                }
+                Resolution::Unavailable
+            }
+        }
+    }
+
+    fn keep_link(&self, code: &Code, resolved: &Resolved, asked_at_ms: u64, overtaken: bool) -> Resolution {
+        let Some(link) = CachedLink::new(resolved, asked_at_ms) else {
+            tracing::error!(
+                "link:{{{code}}} in Redis holds a target that can't be sent: {:?}",
+                resolved.target.as_str()
+            );
+            return Resolution::Unavailable;
+        };
+        let link = Arc::new(link);
+        if overtaken {
+            return Resolution::Found(link);
+        }
+        // What is known never goes back, whatever a replica or a restored Redis says.
+        let newer = self.links.peek(code).filter(|known| known.version > link.version);
+        if let Some(known) = newer {
+            return Resolution::Found(known);
+        }
+        self.unknown.remove(code);
+        self.links.insert(code.clone(), Arc::clone(&link));
+        Resolution::Found(link)
+    }
+
+    /// Forgets what is known of a code, and what is being loaded: it has changed.
+    pub fn forget(&self, code: &str) {
+        let mut flights = self.lock_flights();
+        flights.remove(code);
+        self.links.remove(code);
+        self.unknown.remove(code);
+    }
+
+    /// From now on every change is told.
+    pub fn trust(&self) {
+        self.paused_until_ms.store(0, Ordering::Relaxed);
+        self.proven_since_ms.store(self.clock_ms(), Ordering::Release);
+    }
+
+    /// From now on changes may go untold, and Redis isn't worth asking.
+    pub fn distrust(&self) {
+        self.proven_since_ms.store(NEVER, Ordering::Release);
+    }
+
+    /// Whether changes are being told.
+    pub fn is_trusted(&self) -> bool {
+        self.proven_since_ms.load(Ordering::Acquire) != NEVER
+    }
+
+    /// Brings the gauges up to date: for whoever is about to read them.
+    pub fn observe(&self) {
+        self.metrics.cache_entries.set(i64::try_from(self.links.len()).unwrap_or(i64::MAX));
+        self.metrics.cache_bytes.set(i64::try_from(self.links.weight()).unwrap_or(i64::MAX));
+    }
+
+    fn clock_ms(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+
+    fn lock_flights(&self) -> MutexGuard<'_, HashMap<Code, Flight>> {
+        // No code under this lock leaves it half done when it panics.
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CachedLink {
+    /// `None` when the target has bytes that no header may have: then no merlink wrote it.
+    fn new(resolved: &Resolved, asked_at_ms: u64) -> Option<Self> {
+        Some(Self {
+            location: HeaderValue::from_str(resolved.target.as_str()).ok()?,
+            state: resolved.state,
+            expires_at: resolved.expires_at,
+            forward_query: resolved.forward_query,
+            version: resolved.version,
+            checked_at_ms: asked_at_ms,
+            being_checked: AtomicBool::new(false),
+        })
+    }
+}
+
+enum Boarding<'a> {
+    /// Nobody is asking: you do.
+    Pilot(Takeoff<'a>),
+    /// Somebody is: wait for the answer.
+    Passenger(Flight),
+    /// Too many are asking for other codes.
+    Full,
+}
+
+/// The duty to land. Dropped without landing, because the visitor hung up, it leaves the flight to the next.
+struct Takeoff<'a> {
+    cache: &'a LinkCache,
+    code: Code,
+    asked_at_ms: u64,
+    land: watch::Sender<Option<Resolution>>,
+    id: Arc<()>,
+}
+
+impl Takeoff<'_> {
+    fn land(self, answer: Result<Option<Resolved>, StoreError>) -> Resolution {
+        let resolution = self.cache.keep(&self, answer);
+        let _ = self.land.send(Some(resolution.clone()));
+        resolution
+    }
+}
+
+impl Drop for Takeoff<'_> {
+    fn drop(&mut self) {
+        let mut flights = self.cache.lock_flights();
+        if flights.get(&self.code).is_some_and(|flight| Arc::ptr_eq(&flight.id, &self.id)) {
+            flights.remove(&self.code);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

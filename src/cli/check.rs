@@ -1,0 +1,94 @@
+//! `merlink check`: looks at settings and Redis and says what it found; also the probe for containers.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use clap::Args;
+
+use super::{Failure, block_on, print, with_store};
+use crate::config::Config;
+
+/// For a probe's whole exchange.
+const PROBE_MAX: Duration = Duration::from_secs(2);
+
+/// Read the settings, connect to Redis, print what was found; fail when something is unsafe
+#[derive(Args)]
+#[command(after_help = "Example:\n  merlink check --config /etc/merlink/merlink.toml")]
+pub struct Arguments {
+    /// Rebuild what can be derived from the links: owners' indexes
+    #[arg(long, conflicts_with_all = ["alive", "ready"])]
+    repair: bool,
+    /// Only ask the running service whether it is alive
+    #[arg(long)]
+    alive: bool,
+    /// Only ask the running service whether it is ready for visitors
+    #[arg(long, conflicts_with = "alive")]
+    ready: bool,
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "all commands are called alike")]
+pub fn run(arguments: Arguments, config: Config) -> Result<(), Failure> {
+    match arguments {
+        Arguments { alive: true, .. } => probe(&config, "/healthz"),
+        Arguments { ready: true, .. } => probe(&config, "/readyz"),
+        Arguments { repair, .. } => block_on(check(config, repair)),
+    }
+}
+
+async fn check(config: Config, repair: bool) -> Result<(), Failure> {
+    print("settings      ok");
+    print(&format!("short links   {}/<code>", config.public.base_url.as_str()));
+    print(&format!("data_dir      {}", config.data_dir.display()));
+    let (safety, totals, repaired) = with_store(&config, async |store| {
+        let repaired = if repair { Some(store.repair_owner_indexes().await?) } else { None };
+        Ok((store.safety().await?, store.totals().await?, repaired))
+    })
+    .await?;
+    let place = if config.redis.url.is_some() { "redis.url" } else { "merlink's own, in data_dir/redis" };
+    print(&format!("Redis         {} ({place})", safety.version));
+    print(&format!("holds         {} links, {} clicks, {} officers", totals.links, totals.clicks, totals.officers));
+    if let Some(repaired) = repaired {
+        print(&format!(
+            "repaired      {} links read, {} index entries added, {} dropped",
+            repaired.links, repaired.added, repaired.dropped
+        ));
+    }
+    for weakness in &safety.weaknesses {
+        print(&format!("weak          {weakness}"));
+    }
+    if safety.dangers.is_empty() {
+        return Ok(());
+    }
+    Err(safety.dangers.join("\n").into())
+}
+
+/// Asks the operator port. Touches neither Redis nor the data directory.
+fn probe(config: &Config, path: &str) -> Result<(), Failure> {
+    let mut address = config.operator_listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    let answer = ask(address, path).map_err(|error| format!("no answer from operator.listen, {address}: {error}"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    print(body.trim());
+    match head.split(' ').nth(1) {
+        Some("200") => Ok(()),
+        status => Err(format!("{address}{path} answers {}", status.unwrap_or("nothing")).into()),
+    }
+}
+
+fn ask(address: SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, PROBE_MAX)?;
+    stream.set_read_timeout(Some(PROBE_MAX))?;
+    stream.set_write_timeout(Some(PROBE_MAX))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(64 * 1024).read_to_string(&mut answer)?;
+    Ok(answer)
+}

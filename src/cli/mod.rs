@@ -1,0 +1,93 @@
+//! The command line: one file per subcommand. 0 = done, 1 = failed, 2 = bad usage; errors in one line on stderr.
+
+mod check;
+mod key;
+mod serve;
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{
+    config::Config,
+    data_dir::{DataDirError, DataDirLock},
+    metrics::Metrics,
+    store::{Embedded, Store},
+};
+
+/// A government link shortener: redirects, click counts, and an API for officers.
+#[derive(Parser)]
+#[command(name = "merlink", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Example:\n  merlink serve\n  merlink key create --owner a@agency.gov.sg")]
+struct Arguments {
+    /// Settings file; without it the built-in defaults and the environment (MERLINK_…) apply
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Serve(serve::Arguments),
+    Key(key::Arguments),
+    Check(check::Arguments),
+}
+
+/// What went wrong, for people: what and what to do.
+type Failure = Box<dyn std::error::Error>;
+
+/// Runs the command that this process was started with.
+pub fn run() -> ExitCode {
+    // clap prints help, version and usage errors itself, and ends with 0 or 2.
+    let arguments = Arguments::parse();
+    let done =
+        Config::load(arguments.config.as_deref()).map_err(Failure::from).and_then(|config| match arguments.command {
+            Command::Serve(arguments) => serve::run(arguments, config),
+            Command::Key(arguments) => key::run(arguments, config),
+            Command::Check(arguments) => check::run(arguments, config),
+        });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            for line in failure.to_string().lines() {
+                eprintln!("merlink: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command's work on a small runtime.
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// Opens the store for a command. When merlink runs its own Redis and no service is running, Redis is started for the command and
+/// stopped behind it.
+async fn with_store<T>(config: &Config, work: impl AsyncFnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
+    let store = Store::new(config, Metrics::new())?;
+    if config.redis.url.is_some() {
+        store.ping().await?;
+        return work(&store).await;
+    }
+    match DataDirLock::claim(&config.data_dir) {
+        Ok(_lock) => {
+            let embedded = Embedded::start(config, store.clone()).await?;
+            let result = work(&store).await;
+            embedded.stop().await;
+            result
+        }
+        // A service is running: its Redis is there, or will be in a moment.
+        Err(DataDirError::InUse(_)) => {
+            Embedded::wait(config, &store).await?;
+            work(&store).await
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes to stdout; a reader that has gone is no failure.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}

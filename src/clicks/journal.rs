@@ -1,0 +1,620 @@
+//! The click journal: what was answered and is not yet certain to stay in Redis, on this machine's disk.
+//!
+//! One endless sequence of bytes, cut into segment files named by the position of their first byte. A position is a byte's place in the
+//! whole sequence; it is never used twice, and what was written stays byte for byte the same. The newest segment is a preallocated,
+//! memory-mapped file: an append is a copy into the page cache, so killing the process loses nothing that was answered. Losing power
+//! loses what wasn't synced; the flusher syncs every second.
+//!
+//! A record: length of the code (1), class (1), time in seconds since 1970 (4), code, CRC-32 of all that (4); numbers little-endian. A length of
+//! 0 ends a segment, and so does a record whose checksum is wrong: it was being written when the process died, so nobody had been
+//! answered. A new process starts a new segment.
+//!
+//! What the journal doesn't know: what the counters are, or how far Redis has come. See `flush.rs`.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _, Seek as _},
+    ops::ControlFlow,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use memmap2::MmapMut;
+
+use crate::{
+    config,
+    domain::{Click, Device},
+};
+
+/// 8 MiB: some 450,000 clicks of 8-letter codes. Small enough to be reserved and read in one go, large enough that a new one is rare.
+pub const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Names the format, so that a file of something else is never read as clicks.
+const MAGIC: &[u8; 16] = b"merlink clicks 1";
+
+/// Length, class and time before the code, checksum after it.
+const RECORD_OVERHEAD: usize = 1 + 1 + 4 + 4;
+
+/// After a segment couldn't be made, the next attempt waits this long: a full disk isn't asked for every click.
+const RETRY_SEGMENT_AFTER: Duration = Duration::from_secs(1);
+
+/// Names this journal's positions in Redis. A journal that lost its files is another journal, with another name.
+const INSTANCE_FILE: &str = "instance";
+
+/// 32^8 names: two of a thousand instances share one with a chance of 1 in 2 million.
+const INSTANCE_LENGTH: usize = 8;
+const INSTANCE_ALPHABET: [char; 32] = [
+    '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'p',
+    'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y',
+];
+
+/// A recorded click, and the position behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    pub end: u64,
+    pub code: &'a str,
+    pub click: Click,
+    /// Since 1970-01-01 UTC.
+    pub at_s: u32,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    #[error("the click journal in {0} can't be used: {1}")]
+    Unusable(PathBuf, #[source] io::Error),
+    #[error("{0} is not a segment of a click journal: move it away")]
+    NotASegment(PathBuf),
+}
+
+pub struct Journal {
+    folder: PathBuf,
+    instance: String,
+    bytes_max: u64,
+    /// Behind the last whole record. What lies before it may be read without the writer's lock.
+    end: AtomicU64,
+    /// A click could not be kept lately.
+    failing: AtomicBool,
+    writer: Mutex<Writer>,
+}
+
+struct Writer {
+    segment: Option<Segment>,
+    /// Made ahead by the flusher, so that no visitor waits for the disk.
+    spare: Option<Segment>,
+    next_base: u64,
+    retry_at: Option<Instant>,
+    /// First positions and sizes of all segment files but the spare's, oldest first.
+    files: Vec<(u64, u64)>,
+}
+
+/// A file being written.
+struct Segment {
+    base: u64,
+    written: usize,
+    map: MmapMut,
+    file: Arc<File>,
+}
+
+impl Journal {
+    /// Opens the journal in `folder` behind all that is in it. The caller holds the data directory's lock.
+    ///
+    /// # Errors
+    ///
+    /// When the folder can't be made, read or written, or holds something else.
+    pub fn open(folder: &Path, bytes_max: u64) -> Result<Self, JournalError> {
+        let unusable = |error| JournalError::Unusable(folder.to_owned(), error);
+        config::make_dir(folder).map_err(unusable)?;
+        let mut files = list_segments(folder).map_err(unusable)?;
+        for (base, size) in &mut files {
+            *size = trim(folder, *base)?;
+        }
+        let instance = read_or_make_instance(folder, files.is_empty()).map_err(unusable)?;
+        let next_base = files.last().map_or(0, |(base, _)| base + SEGMENT_BYTES);
+        let mut writer = Writer { segment: None, spare: None, next_base, retry_at: None, files };
+        let segment = writer.make_segment(folder, bytes_max).map_err(unusable)?;
+        let end = segment.end();
+        writer.install(segment);
+        Ok(Self {
+            folder: folder.to_owned(),
+            instance,
+            bytes_max,
+            end: AtomicU64::new(end),
+            failing: AtomicBool::new(false),
+            writer: Mutex::new(writer),
+        })
+    }
+
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// The position behind the last click.
+    pub fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Whether the last click could not be kept.
+    pub fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Keeps a click; `false` when the disk or the bound doesn't allow it. `code` has 1 to 255 bytes.
+    ///
+    /// Takes the time of a short copy. Only once in a segment, and only if the flusher didn't get to it, a file is made here.
+    pub fn append(&self, code: &str, click: Click, at_s: u32) -> bool {
+        let mut writer = self.lock();
+        let kept = writer.append(&self.folder, self.bytes_max, code, click, at_s);
+        if let Some(end) = kept {
+            self.end.store(end, Ordering::Release);
+        }
+        // Written only when it changes, so that workers don't fight for its cache line.
+        if self.failing.load(Ordering::Relaxed) == kept.is_some() {
+            self.failing.store(kept.is_none(), Ordering::Relaxed);
+        }
+        kept.is_some()
+    }
+
+    /// Makes the next segment before it is needed.
+    pub fn prepare(&self) {
+        let mut writer = self.lock();
+        let nearly_full = writer.segment.as_ref().is_none_or(|segment| segment.written as u64 > SEGMENT_BYTES / 2);
+        if nearly_full && writer.spare.is_none() && writer.may_retry() {
+            match writer.make_segment(&self.folder, self.bytes_max) {
+                Ok(spare) => writer.spare = Some(spare),
+                Err(_) => writer.retry_at = Some(Instant::now() + RETRY_SEGMENT_AFTER),
+            }
+        }
+    }
+
+    /// Brings what was appended to the disk. Blocks for as long as the disk takes.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says.
+    pub fn sync(&self) -> io::Result<()> {
+        let file = self.lock().segment.as_ref().map(|segment| Arc::clone(&segment.file));
+        file.map_or(Ok(()), |file| file.sync_data())
+    }
+
+    /// Calls `visit` with each record behind `from`, oldest first, up to the journal's end or until it breaks. `from` is a record's end
+    /// or a segment's start ([`segment_start`]): elsewhere no record begins.
+    ///
+    /// # Errors
+    ///
+    /// When a segment can't be read.
+    pub fn scan(&self, from: u64, mut visit: impl FnMut(Record<'_>) -> ControlFlow<()>) -> io::Result<()> {
+        let end = self.end();
+        let files = self.lock().files.clone();
+        for (base, size) in files {
+            if base + size <= from || base >= end {
+                continue;
+            }
+            let first = from.max(base + MAGIC.len() as u64);
+            let bytes = read_segment(&self.folder, base, first, end.min(base + size))?;
+            for record in records(&bytes, first) {
+                if visit(record).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first position still kept.
+    pub fn start(&self) -> u64 {
+        self.lock().files.first().map_or(0, |(base, _)| *base)
+    }
+
+    /// The segments that lie wholly before `position` and aren't being written, oldest first: their first positions.
+    pub fn segments_before(&self, position: u64) -> Vec<u64> {
+        let writer = self.lock();
+        let closed = writer.files.len().saturating_sub(1);
+        writer.files[..closed].iter().filter(|(base, size)| base + size <= position).map(|(base, _)| *base).collect()
+    }
+
+    /// Removes the segment that starts at `base`.
+    ///
+    /// # Errors
+    ///
+    /// When the file can't be removed.
+    pub fn remove(&self, base: u64) -> io::Result<()> {
+        fs::remove_file(segment_path(&self.folder, base))?;
+        self.lock().files.retain(|(other, _)| *other != base);
+        Ok(())
+    }
+
+    /// Disk taken, reserved but unwritten bytes included.
+    pub fn bytes(&self) -> u64 {
+        self.lock().bytes()
+    }
+
+    /// Whether another segment would go beyond the bound.
+    pub fn is_full(&self) -> bool {
+        self.bytes() + SEGMENT_BYTES > self.bytes_max
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Writer> {
+        // A panic under the lock leaves at worst a record without its checksum: as after a crash.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writer {
+    /// The position behind the new record, or `None` when there is no room for it.
+    fn append(&mut self, folder: &Path, bytes_max: u64, code: &str, click: Click, at_s: u32) -> Option<u64> {
+        if let Some(end) = self.segment.as_mut().and_then(|segment| segment.append(code, click, at_s)) {
+            return Some(end);
+        }
+        let fresh = match self.spare.take() {
+            Some(spare) => spare,
+            None if self.may_retry() => match self.make_segment(folder, bytes_max) {
+                Ok(segment) => segment,
+                Err(_) => {
+                    self.retry_at = Some(Instant::now() + RETRY_SEGMENT_AFTER);
+                    return None;
+                }
+            },
+            None => return None,
+        };
+        self.install(fresh);
+        self.segment.as_mut().and_then(|segment| segment.append(code, click, at_s))
+    }
+
+    fn may_retry(&self) -> bool {
+        self.retry_at.is_none_or(|at| Instant::now() >= at)
+    }
+
+    fn install(&mut self, segment: Segment) {
+        self.files.push((segment.base, SEGMENT_BYTES));
+        self.segment = Some(segment);
+        self.retry_at = None;
+    }
+
+    fn bytes(&self) -> u64 {
+        let spare = if self.spare.is_some() { SEGMENT_BYTES } else { 0 };
+        self.files.iter().map(|(_, size)| size).sum::<u64>() + spare
+    }
+
+    fn make_segment(&mut self, folder: &Path, bytes_max: u64) -> io::Result<Segment> {
+        if self.bytes() + SEGMENT_BYTES > bytes_max {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "clicks.journal_bytes_max is reached"));
+        }
+        let segment = Segment::make(folder, self.next_base)?;
+        self.next_base += SEGMENT_BYTES;
+        Ok(segment)
+    }
+}
+
+impl Segment {
+    fn make(folder: &Path, base: u64) -> io::Result<Self> {
+        let path = segment_path(folder, base);
+        // A leftover of this name holds no record: a spare that was never written to, or a file that couldn't be completed.
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let segment = reserve(&file).and_then(|()| map(&file));
+        let mut map = match segment {
+            Ok(map) => map,
+            Err(error) => {
+                let _ = fs::remove_file(&path);
+                return Err(error);
+            }
+        };
+        map[..MAGIC.len()].copy_from_slice(MAGIC);
+        Ok(Self { base, written: MAGIC.len(), map, file: Arc::new(file) })
+    }
+
+    fn append(&mut self, code: &str, click: Click, at_s: u32) -> Option<u64> {
+        let size = RECORD_OVERHEAD + code.len();
+        let record = self.map.get_mut(self.written..self.written + size)?;
+        record[0] = u8::try_from(code.len()).ok().filter(|length| *length > 0)?;
+        record[1] = encode_click(click);
+        record[2..6].copy_from_slice(&at_s.to_le_bytes());
+        record[6..6 + code.len()].copy_from_slice(code.as_bytes());
+        let checksum = crc32fast::hash(&record[..6 + code.len()]);
+        record[6 + code.len()..].copy_from_slice(&checksum.to_le_bytes());
+        self.written += size;
+        Some(self.end())
+    }
+
+    fn end(&self) -> u64 {
+        self.base + self.written as u64
+    }
+}
+
+/// Takes the blocks from the file system now: a write to a mapped page without one would kill the process when the disk is full.
+fn reserve(file: &File) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    match fallocate(file, FallocateFlags::empty(), 0, SEGMENT_BYTES) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::OPNOTSUPP) => {
+            let zeros = vec![0; 1024 * 1024];
+            (0..SEGMENT_BYTES).step_by(zeros.len()).try_for_each(|offset| file.write_all_at(&zeros, offset))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Maps the whole of a reserved segment for writing.
+#[expect(
+    unsafe_code,
+    reason = "an append by write(2) costs 2 µs, into mapped memory 0.05: the redirect's budget for everything is 1.3"
+)]
+fn map(file: &File) -> io::Result<MmapMut> {
+    // SAFETY: the file was just made by this process in a folder that it holds the lock of, its blocks are reserved, and nobody shortens
+    // it while it is mapped: `trim` runs before the first segment is made, `remove` never takes the one being written.
+    unsafe { memmap2::MmapOptions::new().map_mut(file) }
+}
+
+fn segment_path(folder: &Path, base: u64) -> PathBuf {
+    folder.join(format!("{base:020}.clicks"))
+}
+
+/// First positions and sizes of the segment files, oldest first.
+fn list_segments(folder: &Path) -> io::Result<Vec<(u64, u64)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let base = name.to_str().and_then(|name| name.strip_suffix(".clicks")).and_then(|base| base.parse().ok());
+        if let Some(base) = base {
+            files.push((base, entry.metadata()?.len()));
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Gives the unwritten rest of a segment, left by a process that ended, back to the disk; answers the size that remains.
+fn trim(folder: &Path, base: u64) -> Result<u64, JournalError> {
+    let path = segment_path(folder, base);
+    let unusable = |error| JournalError::Unusable(path.clone(), error);
+    let bytes = fs::read(&path).map_err(unusable)?;
+    // A file that was being made when the process died has no whole name of its format yet, and nothing else either.
+    if !bytes.starts_with(MAGIC) && !MAGIC.starts_with(&bytes) && bytes.iter().any(|byte| *byte != 0) {
+        return Err(JournalError::NotASegment(path));
+    }
+    let written = bytes.get(MAGIC.len()..).unwrap_or_default();
+    let used =
+        records(written, base + MAGIC.len() as u64).last().map_or(MAGIC.len() as u64, |record| record.end - base);
+    if used < bytes.len() as u64 {
+        let file = File::options().write(true).open(&path).map_err(unusable)?;
+        file.set_len(used).map_err(unusable)?;
+        file.sync_data().map_err(unusable)?;
+    }
+    Ok(used.min(bytes.len() as u64))
+}
+
+/// The start of the segment that `position` lies in.
+pub fn segment_start(position: u64) -> u64 {
+    position - position % SEGMENT_BYTES
+}
+
+/// The bytes between two positions of the segment that starts at `base`; fewer when the file is shorter.
+fn read_segment(folder: &Path, base: u64, from: u64, to: u64) -> io::Result<Vec<u8>> {
+    let size = to.saturating_sub(from);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    let mut file = File::open(segment_path(folder, base))?;
+    file.seek(io::SeekFrom::Start(from - base))?;
+    file.take(size).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The whole records in `bytes`, which stand at `position` in the journal, up to the first that isn't one.
+fn records(bytes: &[u8], position: u64) -> impl Iterator<Item = Record<'_>> {
+    let mut offset = 0;
+    std::iter::from_fn(move || {
+        let rest = bytes.get(offset..)?;
+        let length = usize::from(*rest.first()?);
+        let record = rest.get(..RECORD_OVERHEAD + length).filter(|_| length > 0)?;
+        let (body, checksum) = record.split_at(record.len() - 4);
+        if crc32fast::hash(body).to_le_bytes() != checksum {
+            return None;
+        }
+        offset += record.len();
+        Some(Record {
+            end: position + offset as u64,
+            click: decode_click(body[1])?,
+            at_s: u32::from_le_bytes(body[2..6].try_into().ok()?),
+            code: str::from_utf8(&body[6..]).ok()?,
+        })
+    })
+}
+
+/// Never change a number: journals outlive the program.
+fn encode_click(click: Click) -> u8 {
+    match click {
+        Click::Person(Device::Desktop) => 1,
+        Click::Person(Device::Mobile) => 2,
+        Click::Person(Device::Tablet) => 3,
+        Click::Person(Device::Others) => 4,
+        Click::Bot => 5,
+        Click::Prefetch => 6,
+    }
+}
+
+fn decode_click(byte: u8) -> Option<Click> {
+    Click::ALL.into_iter().find(|click| encode_click(*click) == byte)
+}
+
+fn read_or_make_instance(folder: &Path, is_new: bool) -> io::Result<String> {
+    let path = folder.join(INSTANCE_FILE);
+    if !is_new && let Ok(name) = fs::read_to_string(&path) {
+        let name = name.trim();
+        if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Ok(name.to_owned());
+        }
+    }
+    let name = nanoid::nanoid!(INSTANCE_LENGTH, &INSTANCE_ALPHABET);
+    let draft = folder.join("instance.new");
+    fs::write(&draft, &name)?;
+    File::open(&draft)?.sync_all()?;
+    fs::rename(&draft, &path)?;
+    File::open(folder)?.sync_all()?;
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BYTES_MAX: u64 = 4 * SEGMENT_BYTES;
+
+    fn open(folder: &Path) -> Journal {
+        Journal::open(folder, BYTES_MAX).expect("a journal")
+    }
+
+    fn all(journal: &Journal) -> Vec<(u64, String, Click, u32)> {
+        let mut found = Vec::new();
+        journal
+            .scan(0, |record| {
+                found.push((record.end, record.code.to_owned(), record.click, record.at_s));
+                ControlFlow::Continue(())
+            })
+            .expect("readable");
+        found
+    }
+
+    #[test]
+    fn what_was_appended_is_there_after_a_restart_at_the_same_positions() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = open(folder.path());
+        for (at_s, click) in (0..).zip(Click::ALL) {
+            assert!(journal.append(&"x".repeat(1 + at_s as usize * 50), click, at_s));
+        }
+        let before = all(&journal);
+        let (instance, end) = (journal.instance().to_owned(), journal.end());
+        assert_eq!(before.len(), 6);
+        drop(journal);
+        let journal = open(folder.path());
+        assert_eq!(all(&journal), before);
+        assert_eq!(journal.instance(), instance);
+        assert!(journal.end() > end, "positions are never used twice");
+    }
+
+    #[test]
+    fn a_scan_begins_behind_a_position_and_ends_when_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = open(folder.path());
+        for at_s in 0..10 {
+            journal.append("abc", Click::Bot, at_s);
+        }
+        let third = all(&journal)[2].0;
+        let mut seen = Vec::new();
+        journal
+            .scan(third, |record| {
+                seen.push(record.at_s);
+                if record.at_s == 6 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })
+            .expect("readable");
+        assert_eq!(seen, [3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_record_torn_by_a_kill_ends_its_segment_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = open(folder.path());
+        journal.append("whole", Click::Bot, 1);
+        let whole = journal.end();
+        journal.append("torn", Click::Bot, 2);
+        drop(journal);
+        let path = segment_path(folder.path(), 0);
+        let file = File::options().write(true).open(&path).expect("the segment");
+        file.write_all_at(&[0xff], whole + 8).expect("torn");
+        let journal = open(folder.path());
+        journal.append("next", Click::Bot, 3);
+        let codes: Vec<String> = all(&journal).into_iter().map(|record| record.1).collect();
+        assert_eq!(codes, ["whole", "next"]);
+        assert_eq!(fs::metadata(path).expect("the segment").len(), whole, "the rest goes back to the disk");
+    }
+
+    #[test]
+    fn the_bound_holds_and_room_made_is_used_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(folder.path(), 2 * SEGMENT_BYTES).expect("a journal");
+        let code = "c".repeat(255);
+        let mut kept = 0_u64;
+        while journal.append(&code, Click::Bot, 1) {
+            kept += 1;
+        }
+        assert_eq!(kept, 2 * ((SEGMENT_BYTES - MAGIC.len() as u64) / 265));
+        assert!(journal.is_failing() && journal.is_full());
+        assert_eq!(all(&journal).len() as u64, kept);
+        let oldest = journal.segments_before(journal.end());
+        assert_eq!(oldest, [0]);
+        journal.remove(0).expect("removed");
+        // The pause after a failure is over when a spare is made.
+        while !journal.append(&code, Click::Bot, 2) {
+            std::thread::yield_now();
+        }
+        assert!(!journal.is_failing());
+        assert_eq!(journal.start(), SEGMENT_BYTES);
+    }
+
+    #[test]
+    fn a_spare_is_made_ahead_and_used() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = open(folder.path());
+        journal.prepare();
+        assert_eq!(journal.bytes(), SEGMENT_BYTES, "not before the segment is half full");
+        let code = "c".repeat(255);
+        while journal.end() < SEGMENT_BYTES * 3 / 4 {
+            journal.append(&code, Click::Bot, 1);
+        }
+        journal.prepare();
+        assert_eq!(journal.bytes(), 2 * SEGMENT_BYTES);
+        while journal.end() < SEGMENT_BYTES {
+            assert!(journal.append(&code, Click::Bot, 1));
+        }
+        assert_eq!(journal.bytes(), 2 * SEGMENT_BYTES);
+        journal.sync().expect("synced");
+    }
+
+    #[test]
+    fn a_journal_that_lost_its_segments_is_another_journal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = open(folder.path()).instance().to_owned();
+        fs::remove_file(segment_path(folder.path(), 0)).expect("removed");
+        assert_ne!(open(folder.path()).instance(), first);
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_named_and_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = segment_path(folder.path(), 0);
+        fs::write(&path, "somebody's letters").expect("written");
+        assert!(matches!(Journal::open(folder.path(), BYTES_MAX), Err(JournalError::NotASegment(_))));
+        assert_eq!(fs::read(&path).expect("there"), b"somebody's letters");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic_or_read_too_far(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let mut last = 0;
+            for record in records(&bytes, 7) {
+                prop_assert!(record.end > last && record.end <= 7 + bytes.len() as u64);
+                last = record.end;
+            }
+        }
+
+        #[test]
+        fn a_journal_cut_anywhere_keeps_every_whole_record(cut in 0_u64..400) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let journal = open(folder.path());
+            for at_s in 0..10 {
+                journal.append("abcdefgh", Click::Prefetch, at_s);
+            }
+            let before = all(&journal);
+            drop(journal);
+            let path = segment_path(folder.path(), 0);
+            File::options().write(true).open(&path).expect("open").set_len(cut).expect("cut");
+            let journal = open(folder.path());
+            let kept: Vec<_> = before.into_iter().filter(|record| record.0 <= cut).collect();
+            prop_assert_eq!(all(&journal), kept);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Counting clicks exactly once: recorded on this machine's disk before the answer leaves, brought to Redis afterwards.
+//!
+//! The mechanism is in two halves that meet in positions: `journal.rs` keeps what happened, `flush.rs` makes the counters include it,
+//! each record once. A redirect calls [`Clicks::record`] and waits for nothing.
+
+mod flush;
+mod journal;
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::{config::Config, domain::Click, metrics::Metrics, store::Store};
+
+pub use flush::Flusher;
+pub use journal::{Journal, JournalError};
+
+/// Shared by all workers.
+pub struct Clicks {
+    journal: Arc<Journal>,
+    metrics: Arc<Metrics>,
+    oldest_pending: Arc<flush::OldestPending>,
+}
+
+/// The thread that brings clicks to Redis.
+pub struct FlushThread {
+    stop: watch::Sender<bool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// Why clicks can't be counted.
+#[derive(Debug, thiserror::Error)]
+pub enum ClicksError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    #[error("the thread that flushes clicks can't be started: {0}")]
+    Thread(#[source] std::io::Error),
+}
+
+impl Clicks {
+    /// Opens this instance's journal, and starts to bring it to Redis: what an earlier run left first.
+    ///
+    /// # Errors
+    ///
+    /// When the journal can't be used or the thread can't be started. That Redis is away is no error.
+    pub fn start(config: &Config, store: &Store, metrics: &Arc<Metrics>) -> Result<(Self, FlushThread), ClicksError> {
+        let journal = Arc::new(Journal::open(&config.data_dir.join("journal"), config.clicks.journal_bytes_max)?);
+        let oldest_pending = Arc::new(flush::OldestPending::default());
+        let (stop, stopped) = watch::channel(false);
+        let settings = flush::Settings {
+            timezone: config.clicks.timezone.clone(),
+            keep: config.clicks.journal_keep,
+            oldest_pending: Arc::clone(&oldest_pending),
+        };
+        let (for_thread, store, flush_metrics) = (Arc::clone(&journal), store.clone(), Arc::clone(metrics));
+        let thread = std::thread::Builder::new()
+            .name("clicks".to_owned())
+            .spawn(move || flush::run(for_thread, &store, flush_metrics, settings, stopped))
+            .map_err(ClicksError::Thread)?;
+        let clicks = Self { journal, metrics: Arc::clone(metrics), oldest_pending };
+        Ok((clicks, FlushThread { stop, thread }))
+    }
+
+    /// Keeps a click of `code`, which is about to be answered.
+    pub fn record(&self, code: &str, click: Click, at: Timestamp) {
+        self.metrics.clicks_recorded.inc();
+        if !self.journal.append(code, click, seconds(at)) {
+            self.metrics.clicks_lost.inc();
+        }
+    }
+
+    /// Whether the last click could not be kept.
+    pub fn is_losing(&self) -> bool {
+        self.journal.is_failing()
+    }
+
+    /// Brings the gauges up to date: for whoever is about to read them.
+    pub fn observe(&self, now: Timestamp) {
+        let metrics = &self.metrics;
+        // Flushed and lost are read before recorded, so that clicks that come between are pending rather than negative.
+        let settled = metrics.clicks_flushed.get() + metrics.clicks_lost.get();
+        let pending = metrics.clicks_recorded.get().saturating_sub(settled);
+        metrics.clicks_pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
+        let oldest = if pending == 0 { None } else { self.oldest_pending.get() };
+        let age_s = oldest.map_or(0, |at_s| i64::from(seconds(now).saturating_sub(at_s)));
+        metrics.clicks_oldest_pending_seconds.set(age_s);
+        metrics.click_journal_bytes.set(i64::try_from(self.journal.bytes()).unwrap_or(i64::MAX));
+    }
+}
+
+impl FlushThread {
+    /// Time for the last clicks to reach Redis. What doesn't get there stays in the journal for the next start.
+    pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+    /// Has the last clicks brought to Redis, then ends the thread. Blocks.
+    pub fn drain(self) {
+        let _ = self.stop.send(true);
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that flushes clicks panicked; the journal has what Redis lacks");
+        }
+    }
+}
+
+/// Since 1970, in 32 bits: good until 2106.
+fn seconds(at: Timestamp) -> u32 {
+    u32::try_from(at.as_second().max(0)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,593 @@
+//! Settings: the built-in file, the operator's file, the environment, in that order; checked once, all mistakes reported together.
+//!
+//! `config/merlink.toml` is compiled in as the first layer, so a default stands in one place only, and a setting that
+//! the code doesn't take, or takes without its being in the file, is a mistake that [`Config::load`] reports.
+//! Settings don't change while the process runs.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use jiff::tz::TimeZone;
+use url::Url;
+
+use crate::domain::{Email, EmailDomains};
+
+/// The file of defaults: the reference that operators read is what the code runs on.
+pub const DEFAULTS: &str = include_str!("../config/merlink.toml");
+
+const ENV_PREFIX: &str = "MERLINK_";
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub data_dir: PathBuf,
+    pub site_name: String,
+    pub public: Public,
+    pub operator_listen: SocketAddr,
+    pub redis: Redis,
+    pub officers: Officers,
+    pub redirect: Redirect,
+    pub clicks: Clicks,
+    pub limits: Limits,
+    pub log: Log,
+}
+
+#[derive(Clone, Debug)]
+pub struct Public {
+    pub listen: SocketAddr,
+    pub base_url: BaseUrl,
+    pub workers: usize,
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// The scheme and host that short links are printed with, without a slash at the end.
+#[derive(Clone, Debug)]
+pub struct BaseUrl {
+    text: String,
+    host: String,
+    https: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Redis {
+    /// `None`: merlink runs its own redis-server.
+    pub url: Option<String>,
+    pub allow_unsafe: bool,
+    pub pool_size: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Officers {
+    pub email_domains: EmailDomains,
+    pub admins: Vec<Email>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    pub transition_page: TransitionPage,
+    pub serve_stale_for: Duration,
+    pub revalidate_after: Duration,
+    pub deny_file: Option<PathBuf>,
+    pub cache_bytes_max: u64,
+}
+
+/// When a person's browser is shown where a link leads before it goes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransitionPage {
+    FirstVisit,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Debug)]
+pub struct Clicks {
+    pub timezone: TimeZone,
+    pub journal_bytes_max: u64,
+    pub journal_keep: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// 0: no limit.
+    pub api_per_minute: u32,
+    /// 0: no limit.
+    pub misses_per_minute: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Log {
+    pub level: tracing::Level,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    Text,
+    Json,
+}
+
+/// Every mistake found in the settings, one sentence each.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Reads the settings of this process.
+    ///
+    /// # Errors
+    ///
+    /// All mistakes at once: a file that can't be read or isn't TOML, unknown keys, values out of range; each with its origin, key and
+    /// what is allowed.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let env =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::from_layers(file, env)
+    }
+
+    fn from_layers(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut settings = Settings::default();
+        settings.add_toml(DEFAULTS, "config/merlink.toml");
+        if let Some(path) = file {
+            match fs::read_to_string(path) {
+                Ok(text) => settings.add_toml(&text, &path.display().to_string()),
+                Err(error) => settings.problem(format!("{}: can't be read: {error}", path.display())),
+            }
+        }
+        settings.add_env(env);
+        let config = Self::read(&mut settings);
+        settings.finish(config)
+    }
+
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let data_dir = settings.take("data_dir", "the path of a folder", |text| non_empty(text).map(PathBuf::from));
+        let site_name = settings.take("site.name", "a name of 1 to 60 characters", |text| {
+            non_empty(text).filter(|name| name.chars().count() <= 60).map(str::to_owned)
+        });
+        let public = Public::read(settings);
+        let operator_listen = settings.take("operator.listen", LISTEN_HINT, parsed);
+        let redis = Redis::read(settings);
+        let officers = Officers::read(settings);
+        let redirect = Redirect::read(settings);
+        let clicks = Clicks::read(settings);
+        let limits = Limits::read(settings);
+        let log = Log::read(settings);
+        Some(Self {
+            data_dir: data_dir?,
+            site_name: site_name?,
+            public: public?,
+            operator_listen: operator_listen?,
+            redis: redis?,
+            officers: officers?,
+            redirect: redirect?,
+            clicks: clicks?,
+            limits: limits?,
+            log: log?,
+        })
+    }
+}
+
+const LISTEN_HINT: &str = "an address and port, as 127.0.0.1:8080";
+
+impl Public {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let listen = settings.take("public.listen", LISTEN_HINT, parsed);
+        let base_url = settings.take(
+            "public.base_url",
+            "http:// or https://, a host, no path, as https://go.example",
+            BaseUrl::parse,
+        );
+        let workers = settings.take("public.workers", "1 to 256, or auto", |text| match text {
+            "auto" => Some(std::thread::available_parallelism().map_or(1, usize::from).min(256)),
+            number => in_range(1, 256)(number),
+        });
+        let trusted_proxies =
+            settings.take_list("public.trusted_proxies", "addresses or networks, as 10.0.0.0/8", |text| {
+                text.parse::<IpNet>()
+                    .ok()
+                    .or_else(|| text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address)))
+            });
+        Some(Self { listen: listen?, base_url: base_url?, workers: workers?, trusted_proxies: trusted_proxies? })
+    }
+}
+
+impl BaseUrl {
+    fn parse(text: &str) -> Option<Self> {
+        let url = Url::parse(text).ok()?;
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        let https = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let host = url.host_str().filter(|_| bare)?.to_owned();
+        Some(Self { text: url.as_str().trim_end_matches('/').to_owned(), host, https })
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Lower case, without the port.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+}
+
+impl Redis {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let url =
+            settings.take("redis.url", "empty, or redis://, rediss:// or redis+unix:// and where Redis is", |text| {
+                if text.is_empty() {
+                    return Some(None);
+                }
+                let scheme = text.split_once("://")?.0;
+                let known = matches!(scheme, "redis" | "rediss" | "redis+unix") && Url::parse(text).is_ok();
+                known.then(|| Some(text.to_owned()))
+            });
+        let allow_unsafe = settings.take("redis.allow_unsafe", "true or false", parsed);
+        let pool_size = settings.take("redis.pool_size", "1 to 1000", in_range(1, 1000));
+        Some(Self { url: url?, allow_unsafe: allow_unsafe?, pool_size: pool_size? })
+    }
+}
+
+impl Officers {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let globs = settings.take_list("officers.email_domains", "at least one glob, as *.gov.sg", |text| {
+            EmailDomains::parse(&[text.to_owned()]).ok().map(|_| text.to_owned())
+        });
+        let email_domains = globs.and_then(|globs| {
+            let domains = EmailDomains::parse(&globs).ok().filter(|_| !globs.is_empty());
+            if domains.is_none() {
+                settings
+                    .problem("officers.email_domains: is empty; allowed: at least one glob, as *.gov.sg".to_owned());
+            }
+            domains
+        });
+        let admins = settings.take_list("officers.admins", "e-mail addresses", parsed);
+        Some(Self { email_domains: email_domains?, admins: admins? })
+    }
+}
+
+impl Redirect {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let transition_page =
+            settings.take("redirect.transition_page", "first-visit, always or never", |text| match text {
+                "first-visit" => Some(TransitionPage::FirstVisit),
+                "always" => Some(TransitionPage::Always),
+                "never" => Some(TransitionPage::Never),
+                _ => None,
+            });
+        let serve_stale_for = settings.take("redirect.serve_stale_for", DURATION_HINT, duration);
+        let revalidate_after = settings.take("redirect.revalidate_after", DURATION_HINT, duration);
+        let deny_file = settings.take("redirect.deny_file", "the path of a file, or empty", |text| {
+            Some(non_empty(text).map(PathBuf::from))
+        });
+        let cache_bytes_max =
+            settings.take("redirect.cache_bytes_max", "1MiB to 1TiB", bytes(1024 * 1024, 1024 * 1024 * 1024 * 1024));
+        Some(Self {
+            transition_page: transition_page?,
+            serve_stale_for: serve_stale_for?,
+            revalidate_after: revalidate_after?,
+            deny_file: deny_file?,
+            cache_bytes_max: cache_bytes_max?,
+        })
+    }
+}
+
+impl Clicks {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let timezone =
+            settings.take("clicks.timezone", "an IANA time zone, as Asia/Singapore", |text| TimeZone::get(text).ok());
+        let journal_bytes_max = settings.take(
+            "clicks.journal_bytes_max",
+            "16MiB to 1TiB",
+            bytes(16 * 1024 * 1024, 1024 * 1024 * 1024 * 1024),
+        );
+        let journal_keep = settings.take("clicks.journal_keep", DURATION_HINT, duration);
+        Some(Self { timezone: timezone?, journal_bytes_max: journal_bytes_max?, journal_keep: journal_keep? })
+    }
+}
+
+impl Limits {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let api_per_minute = settings.take("limits.api_per_minute", "0 to 1000000", in_range(0, 1_000_000));
+        let misses_per_minute = settings.take("limits.misses_per_minute", "0 to 1000000", in_range(0, 1_000_000));
+        Some(Self { api_per_minute: api_per_minute?, misses_per_minute: misses_per_minute? })
+    }
+}
+
+impl Log {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let level = settings.take("log.level", "error, warn, info, debug or trace", parsed);
+        let format = settings.take("log.format", "auto, text or json", |text| match text {
+            "auto" => Some(LogFormat::Auto),
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        });
+        Some(Self { level: level?, format: format? })
+    }
+}
+
+/// Kubernetes puts `MERLINK_SERVICE_HOST`, `MERLINK_PORT_8080_TCP` … into every pod beside a Service called merlink.
+fn is_service_link(name: &str) -> bool {
+    !name.contains("__") && (name.starts_with("SERVICE_") || name.starts_with("PORT"))
+}
+
+const DURATION_HINT: &str = "a duration of up to 10 years, as 250ms, 15s, 10m or 24h";
+
+fn non_empty(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn parsed<T: FromStr>(text: &str) -> Option<T> {
+    text.parse().ok()
+}
+
+fn in_range<T: FromStr + PartialOrd>(low: T, high: T) -> impl Fn(&str) -> Option<T> {
+    move |text| text.parse().ok().filter(|number| (&low..=&high).contains(&number))
+}
+
+/// `24h`, `15m`, `90d`; days have 24 hours. Nothing negative, nothing beyond ten years.
+pub fn duration(text: &str) -> Option<Duration> {
+    const TEN_YEARS: Duration = Duration::from_secs(10 * 366 * 24 * 60 * 60);
+    let span: jiff::Span = text.parse().ok()?;
+    let signed = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?;
+    Duration::try_from(signed).ok().filter(|duration| *duration <= TEN_YEARS)
+}
+
+fn bytes(low: u64, high: u64) -> impl Fn(&str) -> Option<u64> {
+    move |text| {
+        text.parse::<bytesize::ByteSize>().ok().map(|size| size.as_u64()).filter(|size| (low..=high).contains(size))
+    }
+}
+
+/// The merged layers: what each setting is, and where that was said.
+#[derive(Default)]
+struct Settings {
+    values: BTreeMap<String, Value>,
+    problems: Vec<String>,
+}
+
+struct Value {
+    items: Items,
+    origin: String,
+}
+
+enum Items {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Settings {
+    fn add_toml(&mut self, text: &str, origin: &str) {
+        match text.parse::<toml::Table>() {
+            Ok(table) => self.add_table(&table, "", origin),
+            Err(error) => {
+                self.problem(format!("{origin}: isn't TOML: {}", error.to_string().trim().replace('\n', " ")));
+            }
+        }
+    }
+
+    fn add_table(&mut self, table: &toml::Table, prefix: &str, origin: &str) {
+        for (key, value) in table {
+            let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            let items = match value {
+                toml::Value::Table(table) => {
+                    self.add_table(table, &key, origin);
+                    continue;
+                }
+                toml::Value::Array(items) => Items::Many(items.iter().map(scalar).collect()),
+                one => Items::One(scalar(one)),
+            };
+            self.set(key, items, origin.to_owned());
+        }
+    }
+
+    fn add_env(&mut self, env: impl Iterator<Item = (String, String)>) {
+        for (name, value) in env {
+            let Some(rest) = name.strip_prefix(ENV_PREFIX).filter(|rest| !is_service_link(rest)) else { continue };
+            let key = rest.to_ascii_lowercase().replacen("__", ".", 1);
+            self.set(key, Items::One(value), format!("environment {name}"));
+        }
+    }
+
+    fn set(&mut self, key: String, items: Items, origin: String) {
+        let first_layer = origin == "config/merlink.toml";
+        if first_layer || self.values.contains_key(&key) {
+            self.values.insert(key, Value { items, origin });
+        } else {
+            self.problem(format!("{origin}: {key}: there is no such setting; config/merlink.toml lists them all"));
+        }
+    }
+
+    fn take<T>(&mut self, key: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let Value { items, origin } = self.remove(key)?;
+        let value = match &items {
+            Items::One(text) => parse(text.trim()),
+            Items::Many(_) => None,
+        };
+        if value.is_none() {
+            self.problem(format!("{origin}: {key}: {items} isn't allowed; allowed: {allowed}"));
+        }
+        value
+    }
+
+    fn take_list<T>(&mut self, key: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+        let Value { items, origin } = self.remove(key)?;
+        let texts = match items {
+            Items::One(text) => {
+                text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+            }
+            Items::Many(texts) => texts,
+        };
+        let mut values = Vec::with_capacity(texts.len());
+        for text in &texts {
+            match parse(text.trim()) {
+                Some(value) => values.push(value),
+                None => self.problem(format!("{origin}: {key}: \"{text}\" isn't allowed; allowed: {allowed}")),
+            }
+        }
+        (values.len() == texts.len()).then_some(values)
+    }
+
+    fn remove(&mut self, key: &str) -> Option<Value> {
+        let value = self.values.remove(key);
+        if value.is_none() {
+            self.problem(format!("config/merlink.toml: {key}: is missing from the built-in defaults"));
+        }
+        value
+    }
+
+    fn problem(&mut self, text: String) {
+        self.problems.push(text);
+    }
+
+    /// What was never taken is a default that the code doesn't know.
+    fn finish(mut self, config: Option<Config>) -> Result<Config, ConfigError> {
+        let untaken: Vec<String> = self.values.keys().cloned().collect();
+        for key in untaken {
+            self.problem(format!("config/merlink.toml: {key}: no code takes this setting"));
+        }
+        match config {
+            Some(config) if self.problems.is_empty() => Ok(config),
+            _ => Err(ConfigError(self.problems)),
+        }
+    }
+}
+
+impl fmt::Display for Items {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(text) => write!(formatter, "\"{text}\""),
+            Self::Many(_) => write!(formatter, "a list"),
+        }
+    }
+}
+
+fn scalar(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Makes the data directory, readable for this user alone.
+///
+/// # Errors
+///
+/// When it can't be made.
+pub fn make_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_env(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::from_layers(None, pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    fn with_file(text: &str) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), text).expect("written");
+        Config::from_layers(Some(file.path()), std::iter::empty())
+    }
+
+    #[test]
+    fn the_built_in_file_and_the_code_name_the_same_settings() {
+        with_env(&[]).expect("every default is allowed, every key is taken");
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_the_file_over_the_default() {
+        let config = with_file("[public]\nlisten = \"127.0.0.1:9\"\n[limits]\napi_per_minute = 7").expect("good");
+        assert_eq!((config.public.listen.port(), config.limits.api_per_minute), (9, 7));
+        let config = with_env(&[("MERLINK_PUBLIC__LISTEN", "[::1]:10"), ("MERLINK_DATA_DIR", "/d")]).expect("good");
+        assert_eq!((config.public.listen.port(), config.data_dir.to_str()), (10, Some("/d")));
+        assert_eq!(config.limits.misses_per_minute, 60);
+    }
+
+    #[test]
+    fn what_kubernetes_adds_to_the_environment_is_no_setting() {
+        with_env(&[("MERLINK_SERVICE_HOST", "10.0.0.1"), ("MERLINK_PORT_8080_TCP", "tcp://10.0.0.1:8080")])
+            .expect("good");
+    }
+
+    #[test]
+    fn lists_come_as_arrays_or_with_commas() {
+        let config = with_env(&[("MERLINK_OFFICERS__ADMINS", "A@x.gov.sg, b@x.gov.sg,")]).expect("good");
+        assert_eq!(config.officers.admins.iter().map(Email::as_str).collect::<Vec<_>>(), ["a@x.gov.sg", "b@x.gov.sg"]);
+        let config = with_file("[public]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]").expect("good");
+        assert_eq!(config.public.trusted_proxies.len(), 2);
+    }
+
+    #[test]
+    fn every_mistake_is_reported_at_once_with_its_origin_key_and_what_is_allowed() {
+        let error = with_env(&[
+            ("MERLINK_PUBLIC__LISTEN", "here"),
+            ("MERLINK_PUBLIC__LISTN", "x"),
+            ("MERLINK_REDIRECT__TRANSITION_PAGE", "sometimes"),
+            ("MERLINK_CLICKS__TIMEZONE", "Mars/Olympus"),
+            ("MERLINK_CLICKS__JOURNAL_BYTES_MAX", "1KiB"),
+            ("MERLINK_OFFICERS__EMAIL_DOMAINS", ""),
+            ("MERLINK_REDIS__URL", "http://x"),
+        ])
+        .expect_err("seven mistakes")
+        .to_string();
+        for part in [
+            "environment MERLINK_PUBLIC__LISTEN: public.listen: \"here\" isn't allowed; allowed: an address and port",
+            "environment MERLINK_PUBLIC__LISTN: public.listn: there is no such setting",
+            "redirect.transition_page: \"sometimes\" isn't allowed; allowed: first-visit, always or never",
+            "clicks.timezone: \"Mars/Olympus\"",
+            "clicks.journal_bytes_max: \"1KiB\" isn't allowed; allowed: 16MiB to 1TiB",
+            "officers.email_domains: is empty",
+            "redis.url: \"http://x\"",
+        ] {
+            assert!(error.contains(part), "{part}\nnot in:\n{error}");
+        }
+        assert_eq!(error.lines().count(), 7, "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_or_not_there_is_named() {
+        assert!(with_file("[public").expect_err("bad").to_string().contains("isn't TOML"));
+        let error = Config::from_layers(Some(Path::new("/nowhere.toml")), std::iter::empty()).expect_err("bad");
+        assert!(error.to_string().contains("/nowhere.toml: can't be read"));
+    }
+
+    #[test]
+    fn a_base_url_is_a_bare_origin() {
+        for good in ["http://localhost:8080", "https://go.example/", "https://GO.example"] {
+            assert!(BaseUrl::parse(good).is_some(), "{good}");
+        }
+        for bad in ["go.example", "https://go.example/x", "ftp://x.y", "https://u@go.example", "https://go.example/?a"]
+        {
+            assert!(BaseUrl::parse(bad).is_none(), "{bad}");
+        }
+        assert_eq!(BaseUrl::parse("https://GO.example/").expect("good").as_str(), "https://go.example");
+    }
+
+    #[test]
+    fn durations_are_plain() {
+        assert_eq!(duration("90d"), Some(Duration::from_secs(90 * 86_400)));
+        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
+        for bad in ["", "5", "-1s", "soon", "99999d"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The data directory belongs to one running instance: a lock file holds that.
+//!
+//! The lock is the kernel's (`flock`), so a killed process leaves none behind.
+
+use std::{
+    fs::{File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::config;
+
+/// Held as long as this value lives.
+#[derive(Debug)]
+pub struct DataDirLock {
+    _file: File,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    #[error(
+        "{0} belongs to another merlink that is running: stop that one, or set data_dir to a folder of this one's own"
+    )]
+    InUse(PathBuf),
+    #[error("{0} can't be used as data_dir: {1}")]
+    Unusable(PathBuf, #[source] io::Error),
+}
+
+impl DataDirLock {
+    /// Makes the folder if need be and claims it.
+    ///
+    /// # Errors
+    ///
+    /// When another process holds it, or it can't be made or written.
+    pub fn claim(data_dir: &Path) -> Result<Self, DataDirError> {
+        let unusable = |error| DataDirError::Unusable(data_dir.to_owned(), error);
+        config::make_dir(data_dir).map_err(unusable)?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(data_dir.join("lock")).map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::InUse(data_dir.to_owned())),
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        }
+    }
+}

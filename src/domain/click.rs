@@ -1,0 +1,32 @@
+//! A click: one answered `GET` of an active code, reduced to what may be kept of it.
+
+/// What is kept of the visitor: a class, never an address, cookie or user agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Click {
+    /// A person, or a person's tool; counts in the total.
+    Person(Device),
+    /// A crawler, link preview or HTTP library; counted apart.
+    Bot,
+    /// A browser that fetched the page before anybody asked for it; counted apart.
+    Prefetch,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Device {
+    Desktop,
+    Mobile,
+    Tablet,
+    /// Televisions, consoles, command-line tools, and whatever doesn't say.
+    Others,
+}
+
+impl Click {
+    pub const ALL: [Self; 6] = [
+        Self::Person(Device::Desktop),
+        Self::Person(Device::Mobile),
+        Self::Person(Device::Tablet),
+        Self::Person(Device::Others),
+        Self::Bot,
+        Self::Prefetch,
+    ];
+}

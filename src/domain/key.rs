@@ -1,0 +1,282 @@
+//! API keys: `mlk_<id>_<secret>`, recognisable to secret scanners.
+//!
+//! The id is public and names the key in lists and logs; the secret is shown once and kept only as a hash. A secret has 256 bits, so one
+//! round of SHA-256 is enough: there is nothing to guess, hence nothing to slow down.
+
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::Email;
+
+const PREFIX: &str = "mlk";
+const ID_LENGTH: usize = 12;
+/// 43 of 62 characters: 256.03 bits.
+const SECRET_LENGTH: usize = 43;
+
+const LOWER_ALPHANUMERIC: [char; 36] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm',
+    'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
+];
+const ALPHANUMERIC: [char; 62] = [
+    '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm',
+    'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z', 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I', 'J',
+    'K', 'L', 'M', 'N', 'O', 'P', 'Q', 'R', 'S', 'T', 'U', 'V', 'W', 'X', 'Y', 'Z',
+];
+
+/// A key as its holder sends it. Never printed by `Debug`, never logged.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PlainKey {
+    id: String,
+    secret: String,
+}
+
+/// SHA-256 of a key's secret.
+#[derive(Clone, Debug)]
+pub struct SecretHash([u8; 32]);
+
+/// What is known of a key, its secret apart.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    pub id: String,
+    pub hash: SecretHash,
+    pub owner: Email,
+    pub name: String,
+    pub scopes: Scopes,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// What a key may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    LinksRead,
+    LinksWrite,
+    StatsRead,
+    KeysWrite,
+    /// Any owner's links; of use only to those who are named in `officers.admins`.
+    Admin,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scopes(Vec<Scope>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a key: keys look like mlk_<id>_<secret>")]
+pub struct InvalidKey;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no scope \"{0}\"; scopes are links:read, links:write, stats:read, keys:write and admin")]
+pub struct InvalidScope(String);
+
+impl PlainKey {
+    /// Draws a new key from the system's random generator.
+    pub fn random() -> Self {
+        Self {
+            id: nanoid::nanoid!(ID_LENGTH, &LOWER_ALPHANUMERIC),
+            secret: nanoid::nanoid!(SECRET_LENGTH, &ALPHANUMERIC),
+        }
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn hash(&self) -> SecretHash {
+        SecretHash(Sha256::digest(&self.secret).into())
+    }
+
+    /// The whole key: to be shown to its holder once, and to nobody else.
+    pub fn reveal(&self) -> String {
+        format!("{PREFIX}_{}_{}", self.id, self.secret)
+    }
+}
+
+impl FromStr for PlainKey {
+    type Err = InvalidKey;
+
+    fn from_str(text: &str) -> Result<Self, InvalidKey> {
+        let mut parts = text.splitn(3, '_');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(PREFIX), Some(id), Some(secret))
+                if id.len() == ID_LENGTH
+                    && secret.len() == SECRET_LENGTH
+                    && (id.bytes().chain(secret.bytes())).all(|byte| byte.is_ascii_alphanumeric()) =>
+            {
+                Ok(Self { id: id.to_owned(), secret: secret.to_owned() })
+            }
+            _ => Err(InvalidKey),
+        }
+    }
+}
+
+impl fmt::Debug for PlainKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{PREFIX}_{}_…", self.id)
+    }
+}
+
+impl SecretHash {
+    /// Compares in constant time, so that a guess's success can't be measured byte by byte.
+    pub fn matches(&self, key: &PlainKey) -> bool {
+        self.0.ct_eq(&key.hash().0).into()
+    }
+
+    pub fn to_hex(&self) -> String {
+        use fmt::Write as _;
+        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 || !text.is_ascii() {
+            return None;
+        }
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl ApiKey {
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| now < expiry)
+    }
+}
+
+impl Scope {
+    pub const ALL: [Self; 5] = [Self::LinksRead, Self::LinksWrite, Self::StatsRead, Self::KeysWrite, Self::Admin];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LinksRead => "links:read",
+            Self::LinksWrite => "links:write",
+            Self::StatsRead => "stats:read",
+            Self::KeysWrite => "keys:write",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl FromStr for Scope {
+    type Err = InvalidScope;
+
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == text).ok_or_else(|| InvalidScope(text.to_owned()))
+    }
+}
+
+impl Scopes {
+    pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
+        let mut scopes: Vec<Scope> = scopes.into_iter().collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        Self(scopes)
+    }
+
+    pub fn contains(&self, scope: Scope) -> bool {
+        self.0.contains(&scope)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Scope> {
+        self.0.iter().copied()
+    }
+}
+
+impl Default for Scopes {
+    /// All but `admin`.
+    fn default() -> Self {
+        Self::new(Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin))
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.0.iter().map(|scope| scope.as_str()).collect();
+        formatter.write_str(&names.join(" "))
+    }
+}
+
+impl FromStr for Scopes {
+    type Err = InvalidScope;
+
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        Ok(Self::new(text.split_whitespace().map(str::parse).collect::<Result<Vec<_>, _>>()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_back_as_it_was_shown() {
+        let key = PlainKey::random();
+        let shown = key.reveal();
+        assert_eq!(shown.len(), 4 + 12 + 1 + 43);
+        assert_eq!(shown.parse::<PlainKey>().as_ref(), Ok(&key));
+        assert!(key.hash().matches(&key));
+        assert!(!key.hash().matches(&PlainKey::random()));
+        let stored = SecretHash::from_hex(&key.hash().to_hex()).expect("hexadecimal");
+        assert!(stored.matches(&key));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        let good = PlainKey::random().reveal();
+        for bad in [
+            "",
+            "mlk",
+            "mlk__",
+            "mlk_a_b",
+            &good[1..],
+            &good[..good.len() - 1],
+            &format!("{good}x"),
+            &good.replace("mlk_", "mlk-"),
+        ] {
+            assert_eq!(bad.parse::<PlainKey>(), Err(InvalidKey), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_never_shown_by_debug() {
+        let key = PlainKey::random();
+        assert!(!format!("{key:?}").contains(&key.secret));
+    }
+
+    #[test]
+    fn a_key_ends_with_its_expiry_or_its_revocation() {
+        let now = Timestamp::from_second(1000).expect("a time");
+        let key = PlainKey::random();
+        let fresh = ApiKey {
+            id: key.id().to_owned(),
+            hash: key.hash(),
+            owner: Email::from_store("a@x.gov.sg".to_owned()),
+            name: String::new(),
+            scopes: Scopes::default(),
+            created_at: now,
+            expires_at: None,
+            revoked_at: None,
+        };
+        assert!(fresh.is_usable(now));
+        assert!(!ApiKey { revoked_at: Some(now), ..fresh.clone() }.is_usable(now));
+        assert!(!ApiKey { expires_at: Some(now), ..fresh.clone() }.is_usable(now));
+        let later = Timestamp::from_second(1001).expect("a time");
+        assert!(ApiKey { expires_at: Some(later), ..fresh }.is_usable(now));
+    }
+
+    #[test]
+    fn scopes_are_read_and_written_in_one_order() {
+        let scopes: Scopes = "stats:read links:read links:read".parse().expect("scopes");
+        assert_eq!(scopes.to_string(), "links:read stats:read");
+        assert!("links:delete".parse::<Scopes>().is_err());
+        assert!(!Scopes::default().contains(Scope::Admin));
+    }
+}

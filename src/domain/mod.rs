@@ -1,0 +1,18 @@
+//! What a short link is, in plain types: codes, targets, links, officers, keys.
+//!
+//! Pure: nothing here knows HTTP, Redis, files or the clock. Everything is parsed once, where it enters,
+//! so that a function that takes a `Code` or a `Target` need not check it again.
+
+pub mod click;
+pub mod code;
+pub mod email;
+pub mod key;
+pub mod link;
+pub mod target;
+
+pub use click::{Click, Device};
+pub use code::Code;
+pub use email::{Email, EmailDomains};
+pub use key::{ApiKey, PlainKey, Scope, Scopes};
+pub use link::{Link, LinkState, Source};
+pub use target::{Target, TargetError};

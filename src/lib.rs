@@ -1,0 +1,37 @@
+//! Merlink, a government link shortener.
+//!
+//! A visit flows one way: [`routes`] has the table of all paths; what isn't in it is a code, and [`redirect::follow`] answers it from the
+//! [`cache`], which asks the [`store`] for what it doesn't know. Before the answer leaves, [`clicks`] has written the click to the
+//! journal on disk; a thread of its own brings it to Redis, exactly once.
+//!
+//! Officers' programs come in by [`api`], are recognised by [`auth`], and act through [`links`] on the same store. [`operator`] shows
+//! [`metrics`] and health on a port of its own. [`server`] starts and stops all of it; [`cli`] is the command line.
+//!
+//! [`domain`] says what codes, targets, links and keys are, and knows nothing of the rest. Redis is spoken to in [`store`] only, HTTP
+//! in neither of these two. ARCHITECTURE.md tells the whole story.
+
+pub mod cli;
+pub mod server;
+
+pub mod routes;
+
+pub mod api;
+pub mod operator;
+pub mod redirect;
+
+pub mod auth;
+pub mod links;
+
+pub mod cache;
+pub mod clicks;
+pub mod client;
+pub mod limits;
+pub mod state;
+
+pub mod store;
+
+pub mod config;
+pub mod data_dir;
+pub mod domain;
+pub mod log;
+pub mod metrics;

@@ -1,0 +1,94 @@
+//! The operator port: metrics and health. Listens on its own address, so that a public proxy can't reach it by mistake.
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+    web::{self, Data, ServiceConfig},
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::state::App;
+
+pub fn routes(config: &mut ServiceConfig) {
+    config
+        .route("/metrics", web::get().to(metrics))
+        .route("/healthz", web::get().to(healthz))
+        .route("/readyz", web::get().to(readyz));
+}
+
+async fn metrics(app: Data<App>) -> HttpResponse {
+    app.clicks.observe(Timestamp::now());
+    app.cache.observe();
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+        .body(app.metrics.render())
+}
+
+/// The process is alive. Touches nothing.
+async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().insert_header((header::CONTENT_TYPE, "text/plain; charset=utf-8")).body("ok\n")
+}
+
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    dependencies: Dependencies,
+}
+
+#[derive(Serialize)]
+struct Dependencies {
+    redis: Dependency,
+    click_journal: Dependency,
+}
+
+#[derive(Serialize)]
+struct Dependency {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+/// Whether this instance should be sent visitors: 503 while Redis is away, clicks are being lost, or it is about to end.
+///
+/// An instance that isn't ready still redirects what it has in memory; if none is ready, send visitors all the same.
+async fn readyz(app: Data<App>) -> HttpResponse {
+    let redis = if !app.cache.is_trusted() {
+        Dependency::failed("Redis doesn't answer; links in memory go on redirecting".to_owned())
+    } else if app.metrics.redis_unsafe.get() != 0 && !app.config.redis.allow_unsafe {
+        Dependency::failed("Redis is set to evict links or not to persist them: run merlink check".to_owned())
+    } else {
+        Dependency::ok()
+    };
+    let click_journal = if app.clicks.is_losing() {
+        Dependency::failed(
+            "clicks are being lost: the disk is full or clicks.journal_bytes_max is reached; redirects go on"
+                .to_owned(),
+        )
+    } else {
+        Dependency::ok()
+    };
+    let ready = redis.is_ok() && click_journal.is_ok() && !app.is_stopping();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let word = match (ready, app.is_stopping()) {
+        (true, _) => "ready",
+        (false, true) => "stopping",
+        (false, false) => "not ready",
+    };
+    let body = Readiness { status: word, dependencies: Dependencies { redis, click_journal } };
+    HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}
+
+impl Dependency {
+    fn ok() -> Self {
+        Self { status: "ok", detail: None }
+    }
+
+    fn failed(detail: String) -> Self {
+        Self { status: "failed", detail: Some(detail) }
+    }
+
+    fn is_ok(&self) -> bool {
+        self.detail.is_none()
+    }
+}

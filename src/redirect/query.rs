@@ -1,0 +1,77 @@
+//! Handing the visit's query on to the target, for links that say `forward_query`.
+
+use std::collections::HashSet;
+
+use actix_web::http::header::HeaderValue;
+use url::{Url, form_urlencoded};
+
+/// `target` with the parameters of `query` appended to its own and before its fragment. The target's own parameters win: a visitor
+/// can't change what the officer has set. What can't be a URL or a header leaves the target as it is.
+pub fn forward(target: &HeaderValue, query: &str) -> HeaderValue {
+    let forwarded = target.to_str().ok().and_then(|target| Url::parse(target).ok()).and_then(|url| merge(url, query));
+    forwarded.unwrap_or_else(|| target.clone())
+}
+
+fn merge(mut url: Url, query: &str) -> Option<HeaderValue> {
+    let own: HashSet<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
+    let added: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .filter(|pair| form_urlencoded::parse(pair.as_bytes()).next().is_none_or(|(name, _)| !own.contains(&*name)))
+        .collect();
+    if added.is_empty() {
+        return None;
+    }
+    let added = added.join("&");
+    let merged = match url.query().filter(|query| !query.is_empty()) {
+        Some(query) => format!("{query}&{added}"),
+        None => added,
+    };
+    url.set_query(Some(&merged));
+    HeaderValue::from_str(url.as_str()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn forwarded(target: &str, query: &str) -> String {
+        let header = HeaderValue::from_str(target).expect("a header");
+        forward(&header, query).to_str().expect("text").to_owned()
+    }
+
+    #[test]
+    fn parameters_go_behind_the_targets_own_and_before_its_fragment() {
+        for (target, query, expected) in [
+            ("https://a.gov.sg/p", "x=1&y=2", "https://a.gov.sg/p?x=1&y=2"),
+            ("https://a.gov.sg/p?k=v", "x=1", "https://a.gov.sg/p?k=v&x=1"),
+            ("https://a.gov.sg/p?k=v#top", "x=1", "https://a.gov.sg/p?k=v&x=1#top"),
+            ("https://a.gov.sg", "x", "https://a.gov.sg/?x"),
+            ("https://a.gov.sg/p?", "x=1", "https://a.gov.sg/p?x=1"),
+            ("https://a.gov.sg/p", "utm=%E2%9C%93+a", "https://a.gov.sg/p?utm=%E2%9C%93+a"),
+        ] {
+            assert_eq!(forwarded(target, query), expected);
+        }
+    }
+
+    #[test]
+    fn the_targets_own_parameters_win() {
+        assert_eq!(forwarded("https://a.gov.sg/p?k=v", "k=evil&%6B=evil&x=1"), "https://a.gov.sg/p?k=v&x=1");
+        assert_eq!(forwarded("https://a.gov.sg/p?k=v", "k=evil"), "https://a.gov.sg/p?k=v");
+        assert_eq!(forwarded("https://a.gov.sg", "&&"), "https://a.gov.sg");
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_can_change_where_the_visitor_goes(query in "\\PC{0,60}") {
+            let before = Url::parse("https://a.gov.sg/p?k=v#top").expect("a URL");
+            let after = Url::parse(&forwarded(before.as_str(), &query)).expect("a URL");
+            prop_assert_eq!(after.host_str(), before.host_str());
+            prop_assert_eq!(after.path(), before.path());
+            prop_assert_eq!(after.fragment(), before.fragment());
+            prop_assert!(after.query().expect("a query").starts_with("k=v"));
+        }
+    }
+}

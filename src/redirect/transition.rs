@@ -1,0 +1,59 @@
+//! The page between: shows a person where a short link leads before going there, the first time.
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{self, HeaderMap, HeaderValue},
+    },
+};
+
+use super::{fixed, pages, visitor::Visitor};
+use crate::{
+    config::TransitionPage,
+    domain::{Click, Target, code::Visited},
+    state::App,
+};
+
+/// Says that this browser has seen the page for this code. It holds nothing else, and goes to no other path.
+const SEEN: &str = "seen=1";
+
+/// 90 days: long enough for a letter that lies about, short enough to be asked to look again some day.
+const SEEN_FOR_S: u32 = 90 * 24 * 60 * 60;
+
+/// Whether this visitor is shown the page. Programs never are: they couldn't read it.
+pub fn is_due(setting: TransitionPage, visitor: Visitor, headers: &HeaderMap) -> bool {
+    visitor.is_browser
+        && match setting {
+            TransitionPage::Never => false,
+            TransitionPage::Always => true,
+            TransitionPage::FirstVisit => !has_seen(headers),
+        }
+}
+
+fn has_seen(headers: &HeaderMap) -> bool {
+    headers.get_all(header::COOKIE).any(|cookies| {
+        cookies.as_bytes().split(|byte| *byte == b';').any(|cookie| cookie.trim_ascii() == SEEN.as_bytes())
+    })
+}
+
+pub fn answer(app: &App, visit: &Visited<'_>, visitor: Visitor, location: &HeaderValue) -> HttpResponse {
+    let target = Target::from_store(location.to_str().expect("a location is made from ASCII text").to_owned());
+    let mut response = fixed::html(StatusCode::OK, pages::transition(&app.site, &target));
+    // A page fetched ahead was seen by nobody.
+    if app.config.redirect.transition_page == TransitionPage::FirstVisit && visitor.click != Click::Prefetch {
+        let secure = if app.config.public.base_url.is_https() { "; Secure" } else { "" };
+        set_cookie(&mut response, &visit.code, secure);
+        // Cookie paths know upper and lower case; who follows a printed `/ABC` follows it again.
+        if visit.as_written != visit.code {
+            set_cookie(&mut response, visit.as_written, secure);
+        }
+    }
+    response
+}
+
+fn set_cookie(response: &mut HttpResponse, code: &str, secure: &str) {
+    let cookie = format!("{SEEN}; Path=/{code}; Max-Age={SEEN_FOR_S}; HttpOnly; SameSite=Lax{secure}");
+    let value = HeaderValue::from_str(&cookie).expect("a code as written is letters, digits and hyphens");
+    response.headers_mut().append(header::SET_COOKIE, value);
+}

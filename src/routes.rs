@@ -1,0 +1,97 @@
+//! THE TABLE: every path of the public port and who answers it. A path that isn't here is a code, or nothing.
+//!
+//! The first segments of these paths can't be codes, which [`is_reserved`] derives from the table itself.
+
+use actix_web::{
+    Resource,
+    middleware::from_fn,
+    web::{self, ServiceConfig},
+};
+
+use crate::{
+    api::{observe::observe, v1::urls},
+    domain::Code,
+    redirect::{follow, front},
+};
+
+/// Paths, and what is mounted there. The first is the one that metrics and logs name.
+struct Route {
+    paths: &'static [&'static str],
+    mount: fn(Resource, &mut ServiceConfig),
+}
+
+/// Tried from top to bottom.
+static PUBLIC: &[Route] = &[
+    Route { paths: &["/"], mount: |at, config| page(config, at.get(front::landing).head(front::landing)) },
+    Route { paths: &["/robots.txt"], mount: |at, config| page(config, at.get(front::robots).head(front::robots)) },
+    Route { paths: &["/favicon.ico"], mount: |at, config| page(config, at.get(front::favicon).head(front::favicon)) },
+    Route { paths: &["/assets/{name}"], mount: |at, config| page(config, at.get(front::asset).head(front::asset)) },
+    Route {
+        paths: &["/api/v1/urls", "/api/v1/urls/"],
+        mount: |at, config| api(config, at.get(urls::list).post(urls::create)),
+    },
+    Route {
+        paths: &["/api/v1/urls/{shortUrl}", "/api/v1/urls/{shortUrl}/"],
+        mount: |at, config| api(config, at.patch(urls::update)),
+    },
+    Route {
+        paths: &["/api/v1/admin/urls", "/api/v1/admin/urls/"],
+        mount: |at, config| api(config, at.post(urls::create_for_anyone)),
+    },
+    Route { paths: &["/api/v1/{rest:.*}", "/api/v1"], mount: |at, config| api(config, at) },
+    Route { paths: &["/api/{rest:.*}", "/api"], mount: |at, config| plain(config, at.to(urls::unknown_version)) },
+];
+
+/// First segments that later parts of Merlink answer. They are kept free from the beginning: a code that is printed can't be taken back.
+static RESERVED_AHEAD: &[&str] = &["console", "problems"];
+
+/// Mounts the table, and the code behind it.
+pub fn public(config: &mut ServiceConfig) {
+    for route in PUBLIC {
+        (route.mount)(web::resource(route.paths.to_vec()), config);
+    }
+    config.default_service(web::to(follow::follow));
+}
+
+/// Whether a code would stand in the way of a route.
+pub fn is_reserved(code: &Code) -> bool {
+    reserved_words().any(|word| word == code.as_str())
+}
+
+/// The first segments of all routes. Those with a dot in them can't be codes anyway.
+pub fn reserved_words() -> impl Iterator<Item = &'static str> {
+    let routed = PUBLIC.iter().flat_map(|route| route.paths).filter_map(|path| {
+        let segment = path.strip_prefix('/')?.split(['/', '{']).next()?;
+        Some(segment).filter(|segment| !segment.is_empty())
+    });
+    routed.chain(RESERVED_AHEAD.iter().copied())
+}
+
+/// A page for citizens: known methods, and a 405 that says which.
+fn page(config: &mut ServiceConfig, resource: Resource) {
+    config.service(resource.default_service(web::to(front::method_not_allowed)));
+}
+
+fn plain(config: &mut ServiceConfig, resource: Resource) {
+    config.service(resource);
+}
+
+/// A v1 route: watched, and for unknown methods as if it weren't there.
+fn api(config: &mut ServiceConfig, resource: Resource) {
+    config.service(resource.default_service(web::to(urls::stray)).wrap(from_fn(observe)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_segment_of_every_route_is_reserved() {
+        let words: Vec<&str> = reserved_words().collect();
+        for word in ["api", "assets", "robots.txt", "console", "problems"] {
+            assert!(words.contains(&word), "{word} is not among {words:?}");
+        }
+        assert!(is_reserved(&"api".parse().expect("a code")));
+        assert!(!is_reserved(&"apis".parse().expect("a code")));
+    }
+}

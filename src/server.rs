@@ -1,0 +1,255 @@
+//! From settings to a service that answers, and back to silence without losing a click.
+//!
+//! Start: data directory claimed, Redis found or started and checked, journal opened, listeners bound, then the watch that makes the
+//! cache trustworthy. Stop, on SIGTERM or SIGINT: not ready any more, no new connections, requests answered, clicks flushed, Redis (if
+//! it is ours) shut down. Each task has an owner here that ends it.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use actix_web::{
+    App as WebApp, HttpServer,
+    dev::{Server, ServerHandle},
+    web::{Data, ThinData},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    clicks::{Clicks, ClicksError},
+    config::Config,
+    data_dir::{DataDirError, DataDirLock},
+    limits,
+    metrics::Metrics,
+    operator, redirect, routes,
+    state::{App, CacheEvents},
+    store::{self, Embedded, EmbeddedError, Safety, Store, StoreError},
+};
+
+/// For requests that are being answered when the signal comes.
+const SHUTDOWN_S: u64 = 10;
+/// A connection that sends nothing between requests is closed after this.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// For a request's head. Half a head gets 408 then.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+/// Redis' settings may be changed while it runs.
+const SAFETY_INTERVAL: Duration = Duration::from_secs(60);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Clicks(#[from] ClicksError),
+    #[error("{}", .0.join("\n"))]
+    Unsafe(Vec<String>),
+    #[error("can't listen on {1} ({0}): {2}; set {0} to a free address")]
+    Listen(&'static str, SocketAddr, #[source] io::Error),
+    #[error("redirect.deny_file can't be read: {0}")]
+    DenyFile(#[source] io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Runs the service until a signal ends it.
+///
+/// # Errors
+///
+/// When it can't be started; the message says what to do. Once it runs, nothing ends it but a signal.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let lock = DataDirLock::claim(&config.data_dir)?;
+    let metrics = Metrics::new();
+    let store = Store::new(&config, Arc::clone(&metrics))?;
+    let redis = OwnRedis::start(&config, &store).await?;
+    let result = serve_with(config, store, metrics).await;
+    redis.stop().await;
+    drop(lock);
+    result
+}
+
+async fn serve_with(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<(), ServeError> {
+    check_safety(&config, &store, &metrics).await?;
+    let (clicks, flush_thread) = Clicks::start(&config, &store, &metrics)?;
+    let app = Data::new(App::new(config, metrics, store, clicks));
+    let result = run(&app).await;
+    // Blocks this thread, which has nothing else left to do: the flushing thread has a runtime of its own.
+    flush_thread.drain();
+    result
+}
+
+/// Listens until the signal, and until the last answer is out.
+async fn run(app: &Data<App>) -> Result<(), ServeError> {
+    let crawler_list = std::thread::spawn(redirect::visitor::warm_up);
+    if let Some(path) = &app.config.redirect.deny_file {
+        app.denied.load(path).map_err(ServeError::DenyFile)?;
+    }
+    let (public, public_address) = public_server(app)?;
+    let (operator, operator_address) = operator_server(app)?;
+    let tasks = background_tasks(app);
+    // No visitor waits for the list to be compiled.
+    let _ = crawler_list.join();
+    tracing::info!(
+        public.addr = %public_address,
+        operator.addr = %operator_address,
+        public.base_url = app.config.public.base_url.as_str(),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
+    let stopper = stop_on_signal(Data::clone(app), public.handle())?;
+    let operator_handle = operator.handle();
+    let operator_task = tokio::spawn(operator);
+    public.await?;
+    stopper.abort();
+    operator_handle.stop(false).await;
+    let _ = operator_task.await;
+    for task in tasks {
+        task.abort();
+        let _ = task.await;
+    }
+    Ok(())
+}
+
+fn public_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
+    let listen = app.config.public.listen;
+    let shared = Data::clone(app);
+    let server = HttpServer::new(move || {
+        // Called in each worker, so each has a connection of its own for look-ups.
+        let lane = shared.store.lane().expect("the address was understood when the store was made");
+        WebApp::new().app_data(Data::clone(&shared)).app_data(ThinData(lane)).configure(routes::public)
+    })
+    .workers(app.config.public.workers)
+    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(HEAD_TIME_MAX)
+    .shutdown_timeout(SHUTDOWN_S)
+    .disable_signals()
+    .bind_auto_h2c(listen)
+    .map_err(|error| ServeError::Listen("public.listen", listen, error))?;
+    let address = server.addrs().first().copied().unwrap_or(listen);
+    Ok((server.run(), address))
+}
+
+fn operator_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
+    let listen = app.config.operator_listen;
+    let shared = Data::clone(app);
+    let server = HttpServer::new(move || WebApp::new().app_data(Data::clone(&shared)).configure(operator::routes))
+        .workers(1)
+        .client_request_timeout(HEAD_TIME_MAX)
+        .disable_signals()
+        .bind(listen)
+        .map_err(|error| ServeError::Listen("operator.listen", listen, error))?;
+    let address = server.addrs().first().copied().unwrap_or(listen);
+    Ok((server.run(), address))
+}
+
+fn background_tasks(app: &Data<App>) -> Vec<JoinHandle<()>> {
+    let events = CacheEvents { cache: Arc::clone(&app.cache), metrics: Arc::clone(&app.metrics) };
+    let mut tasks = vec![
+        tokio::spawn(store::watch(app.store.clone(), events)),
+        tokio::spawn(keep_checking_safety(Data::clone(app))),
+        tokio::spawn(sweep_limits(Data::clone(app))),
+    ];
+    if let Some(path) = app.config.redirect.deny_file.clone() {
+        let denied = Arc::clone(&app.denied);
+        tasks.push(tokio::spawn(async move { denied.keep_reading(path).await }));
+    }
+    tasks
+}
+
+/// On the first signal: not ready, then stop with grace. A second one is heard too: it stops at once.
+fn stop_on_signal(app: Data<App>, server: ServerHandle) -> io::Result<JoinHandle<()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::spawn(async move {
+        let mut graceful = true;
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::info!("{name}: stopping");
+            app.stop();
+            let server = server.clone();
+            tokio::spawn(async move { server.stop(graceful).await });
+            graceful = false;
+        }
+    }))
+}
+
+/// Refuses to start on a Redis that would lose what it acknowledges. One that is away is judged when it comes.
+async fn check_safety(config: &Config, store: &Store, metrics: &Metrics) -> Result<(), ServeError> {
+    match store.safety().await {
+        Ok(safety) => {
+            note_safety(&safety, metrics);
+            if safety.dangers.is_empty() || config.redis.allow_unsafe {
+                Ok(())
+            } else {
+                Err(ServeError::Unsafe(safety.dangers))
+            }
+        }
+        Err(error) => {
+            tracing::warn!("starting without Redis: {error}");
+            Ok(())
+        }
+    }
+}
+
+async fn keep_checking_safety(app: Data<App>) {
+    let mut ticks = interval(SAFETY_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick is at once, and the start has just looked.
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        if let Ok(safety) = app.store.safety().await {
+            note_safety(&safety, &app.metrics);
+        }
+    }
+}
+
+fn note_safety(safety: &Safety, metrics: &Metrics) {
+    metrics.redis_unsafe.set(i64::from(!safety.dangers.is_empty()));
+    for danger in safety.dangers.iter().chain(&safety.weaknesses) {
+        tracing::warn!("{danger}");
+    }
+}
+
+async fn sweep_limits(app: Data<App>) {
+    let mut ticks = interval(limits::SWEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        if let Some(limit) = &app.api_requests {
+            limit.sweep();
+        }
+        if let Some(limit) = &app.misses {
+            limit.sweep();
+        }
+    }
+}
+
+/// The redis-server that merlink runs when `redis.url` is empty, and the task that looks after it.
+struct OwnRedis(Option<(watch::Sender<bool>, JoinHandle<()>)>);
+
+impl OwnRedis {
+    async fn start(config: &Config, store: &Store) -> Result<Self, EmbeddedError> {
+        if config.redis.url.is_some() {
+            return Ok(Self(None));
+        }
+        let embedded = Embedded::start(config, store.clone()).await?;
+        let (stop, stopped) = watch::channel(false);
+        Ok(Self(Some((stop, tokio::spawn(embedded.supervise(stopped))))))
+    }
+
+    async fn stop(self) {
+        if let Some((stop, supervisor)) = self.0 {
+            let _ = stop.send(true);
+            let _ = supervisor.await;
+        }
+    }
+}

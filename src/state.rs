@@ -1,0 +1,114 @@
+//! What all handlers share.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Mutex;
+
+use crate::{
+    cache::LinkCache,
+    clicks::Clicks,
+    config::Config,
+    domain::Code,
+    limits::PerMinute,
+    metrics::Metrics,
+    redirect::{deny::DenyList, fixed::FixedPages, pages::Site},
+    store::{LinkEvents, Store, Totals},
+};
+
+/// How long the landing page's totals are shown before they are counted again.
+const TOTALS_FOR: Duration = Duration::from_secs(10);
+
+pub struct App {
+    pub config: Config,
+    pub metrics: Arc<Metrics>,
+    pub store: Store,
+    pub cache: Arc<LinkCache>,
+    pub clicks: Clicks,
+    pub denied: Arc<DenyList>,
+    pub site: Site,
+    pub pages: FixedPages,
+    /// Requests by API key. `None`: unlimited.
+    pub api_requests: Option<PerMinute<String>>,
+    /// Visits of unknown codes by visitor. `None`: unlimited.
+    pub misses: Option<PerMinute<IpAddr>>,
+    totals: Mutex<Option<(Instant, Totals)>>,
+    stopping: AtomicBool,
+}
+
+impl App {
+    pub fn new(config: Config, metrics: Arc<Metrics>, store: Store, clicks: Clicks) -> Self {
+        let site = Site { name: config.site_name.clone(), base_url: config.public.base_url.as_str().to_owned() };
+        Self {
+            cache: Arc::new(LinkCache::new(&config.redirect, Arc::clone(&metrics))),
+            denied: Arc::default(),
+            pages: FixedPages::new(&site),
+            site,
+            api_requests: PerMinute::new(config.limits.api_per_minute),
+            misses: PerMinute::new(config.limits.misses_per_minute),
+            totals: Mutex::new(None),
+            stopping: AtomicBool::new(false),
+            config,
+            metrics,
+            store,
+            clicks,
+        }
+    }
+
+    /// A link as it is printed.
+    pub fn short_url(&self, code: &Code) -> String {
+        format!("{}/{code}", self.config.public.base_url.as_str())
+    }
+
+    /// Says that the process is about to end: from now on it isn't ready.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The totals, at most ten seconds old; older ones, or none, while Redis is away. Many visitors make one count.
+    pub async fn totals(&self) -> Option<Totals> {
+        let mut kept = self.totals.lock().await;
+        let fresh = kept.filter(|(counted_at, _)| counted_at.elapsed() < TOTALS_FOR);
+        if fresh.is_none() && self.cache.is_trusted() {
+            match self.store.totals().await {
+                Ok(totals) => *kept = Some((Instant::now(), totals)),
+                Err(error) => tracing::debug!("totals can't be counted: {error}"),
+            }
+        }
+        kept.map(|(_, totals)| totals)
+    }
+}
+
+/// Keeps the cache in step with the store.
+pub struct CacheEvents {
+    pub cache: Arc<LinkCache>,
+    pub metrics: Arc<Metrics>,
+}
+
+impl LinkEvents for CacheEvents {
+    fn connected(&self) {
+        self.metrics.redis_up.set(1);
+        self.cache.trust();
+        tracing::info!("Redis answers");
+    }
+
+    fn changed(&self, code: &str) {
+        self.cache.forget(code);
+    }
+
+    fn disconnected(&self, reason: &str) {
+        self.metrics.redis_up.set(0);
+        self.cache.distrust();
+        tracing::warn!("Redis is away; links in memory go on redirecting: {reason}");
+    }
+}

@@ -1,0 +1,172 @@
+//! Officers' accounts, their API keys, and the totals over all accounts.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use redis::{cmd, pipe};
+
+use super::{
+    Store, StoreError,
+    keys::{self, api_key_field, click_field},
+};
+use crate::{
+    domain::{ApiKey, Email, key::SecretHash},
+    metrics::Operation,
+};
+
+/// Owners asked for the number of their links in one pipeline.
+const OWNERS_AT_ONCE: usize = 1000;
+
+/// What the service has grown to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    pub links: u64,
+    /// By people; bots and prefetches apart.
+    pub clicks: u64,
+    pub officers: u64,
+}
+
+impl Store {
+    /// Keeps a new key, and its owner's account when this is the first that is heard of them.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked: the key may or may not have been kept.
+    pub async fn create_api_key(&self, key: &ApiKey) -> Result<(), StoreError> {
+        let created_ms = key.created_at.as_millisecond();
+        self.ask(Operation::KeyWrite, async |redis| {
+            let mut write = pipe();
+            write.cmd("ZADD").arg(keys::ACCOUNTS).arg("NX").arg(created_ms).arg(key.owner.as_str()).ignore();
+            write.cmd("SADD").arg(keys::api_keys_of(&key.owner)).arg(&key.id).ignore();
+            write.cmd("HSET").arg(keys::api_key(&key.id));
+            write.arg(api_key_field::HASH).arg(key.hash.to_hex());
+            write.arg(api_key_field::OWNER).arg(key.owner.as_str());
+            write.arg(api_key_field::NAME).arg(&key.name);
+            write.arg(api_key_field::SCOPES).arg(key.scopes.to_string());
+            write.arg(api_key_field::CREATED).arg(created_ms);
+            if let Some(expires_at) = key.expires_at {
+                write.arg(api_key_field::EXPIRES).arg(expires_at.as_millisecond());
+            }
+            write.ignore();
+            write.exec_async(redis).await
+        })
+        .await
+    }
+
+    /// Reads a key, usable or not.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked or holds what no merlink wrote.
+    pub async fn find_api_key(&self, id: &str) -> Result<Option<ApiKey>, StoreError> {
+        let key = keys::api_key(id);
+        let fields: HashMap<String, String> =
+            self.ask(Operation::KeyRead, async |redis| cmd("HGETALL").arg(&key).query_async(redis).await).await?;
+        if fields.is_empty() {
+            return Ok(None);
+        }
+        decode(id, &fields)
+            .map(Some)
+            .ok_or_else(|| StoreError::Corrupt { key, detail: "a missing or odd field".to_owned() })
+    }
+
+    /// Revokes a key for good; `false` when there is none of this id. Revoking twice keeps the first time.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn revoke_api_key(&self, id: &str, at: Timestamp) -> Result<bool, StoreError> {
+        if self.find_api_key(id).await?.is_none() {
+            return Ok(false);
+        }
+        self.ask(Operation::KeyWrite, async |redis| {
+            cmd("HSETNX")
+                .arg(keys::api_key(id))
+                .arg(api_key_field::REVOKED)
+                .arg(at.as_millisecond())
+                .exec_async(redis)
+                .await
+        })
+        .await?;
+        Ok(true)
+    }
+
+    /// The keys of one officer, or of all, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked or holds what no merlink wrote.
+    pub async fn list_api_keys(&self, owner: Option<&Email>) -> Result<Vec<ApiKey>, StoreError> {
+        let owners = match owner {
+            Some(owner) => vec![owner.clone()],
+            None => self.officers().await?,
+        };
+        let mut found = Vec::new();
+        for owner in owners {
+            let ids: Vec<String> = self
+                .ask(Operation::KeyRead, async |redis| {
+                    cmd("SMEMBERS").arg(keys::api_keys_of(&owner)).query_async(redis).await
+                })
+                .await?;
+            for id in ids {
+                found.extend(self.find_api_key(&id).await?);
+            }
+        }
+        found.sort_by(|a, b| a.created_at.cmp(&b.created_at).then_with(|| a.id.cmp(&b.id)));
+        Ok(found)
+    }
+
+    pub(super) async fn officers(&self) -> Result<Vec<Email>, StoreError> {
+        let emails: Vec<String> = self
+            .ask(Operation::KeyRead, async |redis| {
+                cmd("ZRANGE").arg(keys::ACCOUNTS).arg(0).arg(-1).query_async(redis).await
+            })
+            .await?;
+        Ok(emails.into_iter().map(Email::from_store).collect())
+    }
+
+    /// Counts links, clicks and officers. Costs one ZCARD an officer: the caller keeps the answer for a while.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn totals(&self) -> Result<Totals, StoreError> {
+        let officers = self.officers().await?;
+        let mut links = 0;
+        for chunk in officers.chunks(OWNERS_AT_ONCE) {
+            let counts: Vec<u64> = self
+                .ask(Operation::Totals, async |redis| {
+                    let mut cards = pipe();
+                    for owner in chunk {
+                        cards.cmd("ZCARD").arg(keys::owner(owner));
+                    }
+                    cards.query_async(redis).await
+                })
+                .await?;
+            links += counts.iter().sum::<u64>();
+        }
+        let clicks: Option<u64> = self
+            .ask(Operation::Totals, async |redis| {
+                cmd("HGET").arg(keys::all_clicks()).arg(click_field::TOTAL).query_async(redis).await
+            })
+            .await?;
+        Ok(Totals { links, clicks: clicks.unwrap_or(0), officers: officers.len() as u64 })
+    }
+}
+
+fn decode(id: &str, fields: &HashMap<String, String>) -> Option<ApiKey> {
+    let time = |field: &str| match fields.get(field) {
+        None => Some(None),
+        Some(ms) => Some(Some(Timestamp::from_millisecond(ms.parse().ok()?).ok()?)),
+    };
+    Some(ApiKey {
+        id: id.to_owned(),
+        hash: SecretHash::from_hex(fields.get(api_key_field::HASH)?)?,
+        owner: Email::from_store(fields.get(api_key_field::OWNER)?.clone()),
+        name: fields.get(api_key_field::NAME).cloned().unwrap_or_default(),
+        scopes: fields.get(api_key_field::SCOPES)?.parse().ok()?,
+        created_at: time(api_key_field::CREATED)??,
+        expires_at: time(api_key_field::EXPIRES)?,
+        revoked_at: time(api_key_field::REVOKED)?,
+    })
+}

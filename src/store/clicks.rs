@@ -1,0 +1,141 @@
+//! Click counters: adding a stretch of a journal to them, and asking how far they have come.
+
+use std::{sync::Arc, time::Duration};
+
+use redis::{Pipeline, Script, aio::ConnectionManager};
+
+use super::{
+    Store, StoreError, connect,
+    keys::{self, class_field, click_field},
+    measured,
+};
+use crate::{
+    domain::Click,
+    metrics::{Metrics, Operation},
+};
+
+/// For one pipeline. Longer than a citizen's or an officer's: nobody waits, and a stretch sent twice costs twice.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Calls in one pipeline: some 5 ms of Redis' time, so that officers get their turn between.
+const CALLS_AT_ONCE: usize = 500;
+
+/// Clicks of one code between two positions of the journal, added up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// `None`: the counters over all links.
+    pub code: Option<Arc<str>>,
+    /// The counters must stand between these two, both included: before `after` they lack clicks that this stretch doesn't hold, beyond
+    /// `before` they include some that it does.
+    pub after: u64,
+    pub before: u64,
+    /// Where they stand when the stretch is in.
+    pub position: u64,
+    pub counts: Vec<(Counted, u64)>,
+}
+
+/// One thing that a click adds to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Counted {
+    Total,
+    Class(Click),
+    /// Days since 1970-01-01 in the counting time zone.
+    Day(i32),
+    /// 0 to 167; 0 = Sunday's first hour.
+    HourOfWeek(u8),
+}
+
+/// Where a code's counters stand after a call.
+pub type Applied = u64;
+
+/// The flusher's own connection, with this instance's name.
+#[derive(Clone)]
+pub struct ClickStore {
+    connection: ConnectionManager,
+    position_field: String,
+    apply: Script,
+    metrics: Arc<Metrics>,
+}
+
+impl Store {
+    /// Prepares the connection over which `instance` counts; it opens with its first use.
+    ///
+    /// # Errors
+    ///
+    /// When the address isn't one that the Redis client understands.
+    pub fn clicks(&self, instance: &str) -> Result<ClickStore, StoreError> {
+        Ok(ClickStore {
+            connection: ConnectionManager::new_lazy_with_config(self.client.clone(), connect::manager(DEADLINE))?,
+            position_field: click_field::position(instance),
+            apply: Script::new(include_str!("lua/apply_clicks.lua")),
+            metrics: Arc::clone(&self.metrics),
+        })
+    }
+}
+
+impl ClickStore {
+    /// Adds each stretch to its code's counters unless they aren't between `after` and `before`; answers where each then stands.
+    /// Repeating a call is harmless.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked: any of the stretches may or may not be in. The next answer says.
+    pub async fn apply(&self, stretches: &[Stretch]) -> Result<Vec<Applied>, StoreError> {
+        let mut positions = Vec::with_capacity(stretches.len());
+        for chunk in stretches.chunks(CALLS_AT_ONCE) {
+            let mut calls = Pipeline::with_capacity(chunk.len() + 1);
+            // Sent along each time: 20 bytes of hash a call and no second round trip when Redis has forgotten the script.
+            calls.cmd("SCRIPT").arg("LOAD").arg(include_str!("lua/apply_clicks.lua")).ignore();
+            for stretch in chunk {
+                calls.cmd("EVALSHA").arg(self.apply.get_hash()).arg(1).arg(key(stretch.code.as_deref()));
+                calls.arg(&self.position_field).arg(stretch.after).arg(stretch.before).arg(stretch.position);
+                for (counted, increment) in &stretch.counts {
+                    calls.arg(field(*counted)).arg(*increment);
+                }
+            }
+            positions.extend(self.send::<Applied>(Operation::ClickFlush, &calls).await?);
+        }
+        Ok(positions)
+    }
+
+    /// Where the counters of each code stand; 0 when they have nothing from this instance. `None` asks for those over all links.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn positions(&self, codes: &[Option<Arc<str>>]) -> Result<Vec<u64>, StoreError> {
+        let mut positions = Vec::with_capacity(codes.len());
+        for chunk in codes.chunks(CALLS_AT_ONCE) {
+            let mut reads = Pipeline::with_capacity(chunk.len());
+            for code in chunk {
+                reads.cmd("HGET").arg(key(code.as_deref())).arg(&self.position_field);
+            }
+            let answers = self.send::<Option<u64>>(Operation::ClickPositions, &reads).await?;
+            positions.extend(answers.into_iter().map(|position| position.unwrap_or(0)));
+        }
+        Ok(positions)
+    }
+
+    async fn send<T: redis::FromRedisValue>(
+        &self,
+        operation: Operation,
+        calls: &Pipeline,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut connection = self.connection.clone();
+        let exchange = async { Ok(calls.query_async(&mut connection).await?) };
+        measured(&self.metrics, operation, DEADLINE, exchange).await
+    }
+}
+
+fn key(code: Option<&str>) -> String {
+    code.map_or_else(keys::all_clicks, keys::clicks)
+}
+
+fn field(counted: Counted) -> String {
+    match counted {
+        Counted::Total => click_field::TOTAL.to_owned(),
+        Counted::Class(click) => class_field(click).to_owned(),
+        Counted::Day(day) => click_field::day(day),
+        Counted::HourOfWeek(hour) => click_field::hour_of_week(hour),
+    }
+}

@@ -1,0 +1,318 @@
+//! merlink's own Redis: a redis-server child on a unix socket in `data_dir/redis`, without a TCP port.
+//!
+//! One that is alive there already is adopted: it outlives a merlink that was killed. A server that dies is started again. At exit it is
+//! told to shut down, adopted or not. It runs in a process group of its own, so that Ctrl-C stops merlink first, which then drains its
+//! clicks into a Redis that is still there. The data directory's lock keeps two merlinks from starting two.
+
+use std::{
+    env, fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncWriteExt as _,
+    process::{Child, Command},
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Store, StoreError, connect};
+use crate::config::{self, Config};
+
+/// What it runs with. Port, socket and folder come on the command line.
+const SETTINGS: &str = include_str!("../../config/redis.conf");
+
+/// Asked in this order: the two speak the same protocol.
+const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+
+/// `sockaddr_un` holds 108 bytes, the closing NUL included.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Between looks at a server that is starting. An empty one answers after some 10 ms.
+const POLL: Duration = Duration::from_millis(5);
+/// Between looks at an adopted server, which can't be waited for as a child can.
+const ADOPTED_POLL: Duration = Duration::from_millis(250);
+/// Time for a server to load its data before merlink goes on without it, not ready yet. 1 million links load in some 2 s.
+const LOADING_MAX: Duration = Duration::from_secs(10);
+/// Time for SHUTDOWN before the server is killed. With `appendfsync always` nothing acknowledged depends on it.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
+/// Between two starts of a server that keeps dying.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
+
+/// What Redis says of an append-only file whose last write was cut off (7.0.15). With `aof-load-truncated no` it then refuses to start;
+/// with `yes` it would start, and a transaction that was cut off would swallow the writes that follow it.
+const TORN: &str = "Unexpected end of file reading the append only file";
+
+#[derive(Debug, thiserror::Error)]
+pub enum EmbeddedError {
+    #[error(
+        "neither redis-server nor valkey-server is on the PATH. Install one (Debian: apt-get install redis-server; Alpine: apk add redis; \
+         Fedora: dnf install redis; macOS: brew install redis), or set redis.url"
+    )]
+    NoProgram,
+    #[error("{0}: the path of the Redis socket may have {SOCKET_PATH_BYTES_MAX} bytes: set data_dir to a shorter path")]
+    PathTooLong(PathBuf),
+    #[error("{0}: {1}")]
+    File(PathBuf, #[source] io::Error),
+    #[error("{program} ended while starting ({status}); its log, {log}, says: {last_words}")]
+    Ended { program: String, status: String, log: PathBuf, last_words: String },
+    #[error("something listens on {0} but doesn't answer as Redis: stop it first")]
+    Deaf(PathBuf),
+}
+
+/// The server that merlink looks after.
+pub struct Embedded {
+    store: Store,
+    folder: PathBuf,
+    socket: PathBuf,
+    program: PathBuf,
+    /// `None`: adopted.
+    child: Option<Child>,
+}
+
+impl Embedded {
+    /// Finds a live server or starts one, and waits until it answers, or 10 s while it loads.
+    ///
+    /// # Errors
+    ///
+    /// When no program is installed, a file can't be written, or the server ends at once: the message says what to do.
+    pub async fn start(config: &Config, store: Store) -> Result<Self, EmbeddedError> {
+        let socket = std::path::absolute(connect::embedded_socket(config))
+            .map_err(|error| file_error(&config.data_dir, error))?;
+        if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+            return Err(EmbeddedError::PathTooLong(socket));
+        }
+        let folder = socket.parent().expect("the socket is in data_dir/redis").to_owned();
+        config::make_dir(&folder).map_err(|error| file_error(&folder, error))?;
+        let program = find_program().ok_or(EmbeddedError::NoProgram)?;
+        let mut embedded = Self { store, folder, socket, program, child: None };
+        if embedded.is_listening().await {
+            embedded.adopt().await?;
+        } else {
+            embedded.spawn().await?;
+        }
+        Ok(embedded)
+    }
+
+    /// Waits until the server that another merlink runs answers.
+    ///
+    /// # Errors
+    ///
+    /// When it doesn't within 10 s.
+    pub async fn wait(config: &Config, store: &Store) -> Result<(), EmbeddedError> {
+        let give_up = Instant::now() + LOADING_MAX;
+        while store.ping().await.is_err() {
+            if Instant::now() > give_up {
+                return Err(EmbeddedError::Deaf(connect::embedded_socket(config)));
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    /// Starts the server again whenever it dies, until `stop` says so; then shuts it down.
+    pub async fn supervise(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let stopped = async { stop.wait_for(|stop| *stop).await.map(|_| ()) };
+            tokio::select! {
+                _ = stopped => break,
+                ended = self.ended() => {
+                    tracing::warn!("redis-server ended ({ended}); starting it again");
+                }
+            }
+            while let Err(error) = self.revive().await {
+                tracing::error!("redis-server can't be started again: {error}");
+                if timeout(RESTART_PAUSE, stop.wait_for(|stop| *stop)).await.is_ok() {
+                    return;
+                }
+            }
+        }
+        self.stop().await;
+    }
+
+    /// Shuts the server down, whoever started it; kills it when it doesn't obey.
+    pub async fn stop(mut self) {
+        // The connection is closed by the server instead of being answered: there is no reply to look at.
+        let _ = timeout(SHUTDOWN_MAX, self.store.ask_shutdown()).await;
+        let gone = async {
+            match &mut self.child {
+                Some(child) => {
+                    let _ = child.wait().await;
+                }
+                None => {
+                    while self.is_listening().await {
+                        sleep(POLL).await;
+                    }
+                }
+            }
+        };
+        if timeout(SHUTDOWN_MAX, gone).await.is_err() {
+            tracing::error!("redis-server didn't shut down within {} s", SHUTDOWN_MAX.as_secs());
+            if let Some(child) = &mut self.child {
+                let _ = child.kill().await;
+            }
+        }
+    }
+
+    async fn adopt(&mut self) -> Result<(), EmbeddedError> {
+        self.wait_for_answer().await?;
+        self.child = None;
+        tracing::info!("adopted the redis-server that is alive in {}", self.folder.display());
+        Ok(())
+    }
+
+    async fn revive(&mut self) -> Result<(), EmbeddedError> {
+        if self.is_listening().await { self.adopt().await } else { self.spawn().await }
+    }
+
+    /// Starts a server; mends the file of one that was killed in the middle of a write.
+    async fn spawn(&mut self) -> Result<(), EmbeddedError> {
+        match self.spawn_once().await {
+            Err(EmbeddedError::Ended { last_words, .. }) if last_words.contains(TORN) => {
+                tracing::warn!(
+                    "Redis' append-only file ends in a torn write, which nobody was told of: cutting it off"
+                );
+                self.cut_torn_tail().await?;
+                self.spawn_once().await
+            }
+            result => result,
+        }
+    }
+
+    /// Keeps a copy of the append-only file, then has the checking program that comes with the server cut the torn tail off.
+    async fn cut_torn_tail(&self) -> Result<(), EmbeddedError> {
+        let files = self.folder.join("appendonlydir");
+        let copy = self.folder.join("appendonlydir.torn");
+        copy_files(&files, &copy).map_err(|error| file_error(&copy, error))?;
+        let name = self.program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let checker = self.program.with_file_name(name.replace("-server", "-check-aof"));
+        let run = async {
+            let mut child = Command::new(&checker)
+                .arg("--fix")
+                .arg(files.join("appendonly.aof.manifest"))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()?;
+            if let Some(mut stdin) = child.stdin.take() {
+                // It asks before it cuts.
+                stdin.write_all(b"y\n").await?;
+            }
+            child.wait().await.map(drop)
+        };
+        run.await.map_err(|error| file_error(&checker, error))
+    }
+
+    async fn spawn_once(&mut self) -> Result<(), EmbeddedError> {
+        let settings = self.folder.join("redis.conf");
+        fs::write(&settings, SETTINGS).map_err(|error| file_error(&settings, error))?;
+        let child = Command::new(&self.program)
+            .arg(&settings)
+            .args(["--port", "0", "--daemonize", "no", "--unixsocketperm", "700"])
+            .arg("--unixsocket")
+            .arg(&self.socket)
+            .arg("--dir")
+            .arg(&self.folder)
+            .arg("--logfile")
+            .arg(self.log())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(|error| file_error(&self.program, error))?;
+        self.child = Some(child);
+        self.wait_for_answer().await
+    }
+
+    async fn wait_for_answer(&mut self) -> Result<(), EmbeddedError> {
+        let give_up = Instant::now() + LOADING_MAX;
+        loop {
+            match self.store.ping().await {
+                Ok(()) => return Ok(()),
+                // Loading is an answer too: Redis is alive, and will be ready when it has read its file.
+                Err(StoreError::Unavailable(reason)) if Instant::now() > give_up => {
+                    if self.child.is_none() && !reason.contains("LOADING") {
+                        return Err(EmbeddedError::Deaf(self.socket.clone()));
+                    }
+                    tracing::warn!("redis-server doesn't answer yet ({reason}); going on without it");
+                    return Ok(());
+                }
+                Err(_) => {}
+            }
+            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+                return Err(EmbeddedError::Ended {
+                    program: self.program.display().to_string(),
+                    status: status.to_string(),
+                    log: self.log(),
+                    last_words: last_line(&self.log()),
+                });
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// Resolves, with what is known of the reason, when the server is no more.
+    async fn ended(&mut self) -> String {
+        match &mut self.child {
+            Some(child) => child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string()),
+            None => {
+                while self.is_listening().await {
+                    sleep(ADOPTED_POLL).await;
+                }
+                "it was adopted, so why isn't known".to_owned()
+            }
+        }
+    }
+
+    async fn is_listening(&self) -> bool {
+        tokio::net::UnixStream::connect(&self.socket).await.is_ok()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("redis.log")
+    }
+}
+
+impl Store {
+    async fn ask_shutdown(&self) -> Result<(), StoreError> {
+        let mut connection = self.client.get_multiplexed_async_connection().await?;
+        redis::cmd("SHUTDOWN").arg("NOSAVE").exec_async(&mut connection).await?;
+        Ok(())
+    }
+}
+
+fn find_program() -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    PROGRAMS.iter().find_map(|name| {
+        env::split_paths(&path).map(|folder| folder.join(name)).find(|candidate| is_executable(candidate))
+    })
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+/// Copies the files of a folder, over those of an earlier copy.
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    config::make_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+fn last_line(log: &Path) -> String {
+    fs::read_to_string(log)
+        .ok()
+        .and_then(|text| text.lines().rfind(|line| !line.trim().is_empty()).map(str::to_owned))
+        .unwrap_or_else(|| "nothing".to_owned())
+}
+
+fn file_error(path: &Path, error: io::Error) -> EmbeddedError {
+    EmbeddedError::File(path.to_owned(), error)
+}

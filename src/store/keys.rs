@@ -1,0 +1,134 @@
+//! The schema: every Redis key and field that merlink uses. Nothing else spells one.
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `link:{code}` | hash | the link and its past, see [`link_field`] |
+//! | `clicks:{code}` | hash | the link's counters, see [`click_field`], and per instance `@<instance>`: the journal position that they include |
+//! | `clicks:{*}` | hash | the same over all links (`*` can't be a code) |
+//! | `owner:{email}` | sorted set | codes of an owner by creation time in ms. A hint: the link's own owner is the truth, readers drop what disagrees |
+//! | `accounts` | sorted set | officers' e-mails by the time they were first seen, in ms |
+//! | `key:{id}` | hash | an API key, see [`api_key_field`]; never its secret |
+//! | `keys:{email}` | set | ids of an officer's keys. A hint, as above |
+//! | `merlink:links` | channel | codes that changed |
+//!
+//! Braces are Redis Cluster hash tags. Field names of links and clicks are a letter or two: with millions of links, names are what memory goes to.
+//! A field whose value is the default is left out; a field that went back to its default holds an empty text or the default.
+
+use crate::domain::{Click, Code, Device, Email};
+
+pub const ACCOUNTS: &str = "accounts";
+pub const LINKS_CHANNEL: &str = "merlink:links";
+
+pub fn link(code: &str) -> String {
+    format!("link:{{{code}}}")
+}
+
+/// The code in a link's key.
+pub fn code_of_link(key: &str) -> Option<&str> {
+    key.strip_prefix("link:{")?.strip_suffix('}')
+}
+
+pub fn clicks(code: &str) -> String {
+    format!("clicks:{{{code}}}")
+}
+
+/// The counters over all links, kept as those of one link are.
+pub fn all_clicks() -> String {
+    "clicks:{*}".to_owned()
+}
+
+pub fn owner(email: &Email) -> String {
+    format!("owner:{{{email}}}")
+}
+
+pub fn api_key(id: &str) -> String {
+    format!("key:{{{id}}}")
+}
+
+pub fn api_keys_of(email: &Email) -> String {
+    format!("keys:{{{email}}}")
+}
+
+/// Fields of `link:{code}`.
+pub mod link_field {
+    pub const TARGET: &str = "t";
+    pub const OWNER: &str = "o";
+    /// `0`: switched off.
+    pub const STATE: &str = "s";
+    /// Milliseconds since 1970, as all times here.
+    pub const CREATED: &str = "c";
+    /// Absent while nothing has changed since creation.
+    pub const UPDATED: &str = "u";
+    /// Absent: 1.
+    pub const VERSION: &str = "v";
+    /// Absent: `api`.
+    pub const SOURCE: &str = "r";
+    /// Absent or empty: never.
+    pub const EXPIRES: &str = "x";
+    /// `1`: the visit's query goes along.
+    pub const FORWARD_QUERY: &str = "q";
+
+    /// What the change to `version` was: JSON with `by` (who), `at` (when; in the first, [`CREATED`] says it) and `was` (what the changed
+    /// fields held before). Old values, not new ones, so that a link that never changed isn't stored twice.
+    pub fn history(version: u64) -> String {
+        format!("h{version}")
+    }
+}
+
+/// Fields of `clicks:{code}`: numbers in decimal.
+pub mod click_field {
+    pub const TOTAL: &str = "t";
+    pub const BOTS: &str = "b";
+    pub const PREFETCHES: &str = "p";
+    pub const DESKTOP: &str = "d";
+    pub const MOBILE: &str = "m";
+    pub const TABLET: &str = "a";
+    pub const OTHERS: &str = "o";
+
+    /// A day's clicks: the field is the day's number since 1970-01-01 in `clicks.timezone`, which Redis packs into three bytes.
+    pub fn day(days_since_1970: i32) -> String {
+        days_since_1970.to_string()
+    }
+
+    /// Clicks of one hour of the week, 0 = Sunday's first.
+    pub fn hour_of_week(hour: u8) -> String {
+        format!("w{hour}")
+    }
+
+    /// Up to which byte of this instance's journal the counters include its clicks.
+    pub fn position(instance: &str) -> String {
+        format!("@{instance}")
+    }
+}
+
+/// The counter that a click of this class adds to besides the total; bots and prefetches are never in the total.
+pub fn class_field(click: Click) -> &'static str {
+    match click {
+        Click::Person(Device::Desktop) => click_field::DESKTOP,
+        Click::Person(Device::Mobile) => click_field::MOBILE,
+        Click::Person(Device::Tablet) => click_field::TABLET,
+        Click::Person(Device::Others) => click_field::OTHERS,
+        Click::Bot => click_field::BOTS,
+        Click::Prefetch => click_field::PREFETCHES,
+    }
+}
+
+/// Fields of `key:{id}`.
+pub mod api_key_field {
+    /// SHA-256 of the secret, in hexadecimal.
+    pub const HASH: &str = "hash";
+    pub const OWNER: &str = "owner";
+    pub const NAME: &str = "name";
+    /// Separated by spaces.
+    pub const SCOPES: &str = "scopes";
+    pub const CREATED: &str = "created";
+    /// Absent: never.
+    pub const EXPIRES: &str = "expires";
+    /// Absent: not revoked.
+    pub const REVOKED: &str = "revoked";
+}
+
+/// The code inside a channel message or an index entry; `None` for what no merlink wrote.
+pub fn parse_code(text: &str) -> Option<Code> {
+    text.parse().ok()
+}

@@ -1,0 +1,134 @@
+//! Redis, the system of record: the only place that speaks to it. Typed calls in, domain values out.
+//!
+//! One logical change is one write command, checked and sent by one script, so that a change without its history can't exist, two
+//! officers can't both get a code, and any call may be repeated. Every call has a deadline; an outage is an error, never "not found".
+//! What the store doesn't do: decide who may do what, cache, or retry.
+
+mod accounts;
+mod clicks;
+mod connect;
+mod embedded;
+mod keys;
+mod links;
+mod repair;
+mod resolve;
+mod safety;
+mod watch;
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use deadpool_redis::{Connection, Pool, PoolError};
+use redis::RedisError;
+use tokio::time::timeout;
+
+use crate::{
+    config::Config,
+    metrics::{Metrics, Operation},
+};
+
+pub use accounts::Totals;
+pub use clicks::{ClickStore, Counted, Stretch};
+pub use embedded::{Embedded, EmbeddedError};
+pub use links::{Change, Changed, Created, ListQuery, ListedLink, NewLink, OrderBy, Page};
+pub use repair::Repaired;
+pub use resolve::{Lane, Resolved};
+pub use safety::Safety;
+pub use watch::{LinkEvents, watch};
+
+/// For one exchange of the control plane, check-out from the pool included. Redis answers in well under a millisecond;
+/// an officer is better told "try again" than kept waiting.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Redis can't be asked, or holds what no merlink wrote.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("Redis can't be reached or didn't answer: {0}")]
+    Unavailable(String),
+    #[error("{key} in Redis holds what merlink didn't write: {detail}")]
+    Corrupt { key: String, detail: String },
+}
+
+impl From<RedisError> for StoreError {
+    fn from(error: RedisError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<PoolError> for StoreError {
+    fn from(error: PoolError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// Whose change it is: what the history says. Never an e-mail address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    ApiKey(String),
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::ApiKey(id) => write!(formatter, "key:{id}"),
+        }
+    }
+}
+
+/// A handle on Redis for the control plane, the flusher and the watch. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    pool: Pool,
+    client: redis::Client,
+    metrics: Arc<Metrics>,
+}
+
+impl Store {
+    /// Prepares the connections that `config` describes; opens none.
+    ///
+    /// # Errors
+    ///
+    /// When the address isn't one that the Redis client understands.
+    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
+        let info = connect::connection_info(config)?;
+        Ok(Self { pool: connect::pool(&info, config.redis.pool_size)?, client: redis::Client::open(info)?, metrics })
+    }
+
+    /// Asks Redis for a sign of life.
+    ///
+    /// # Errors
+    ///
+    /// When there is none within the deadline.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.ask(Operation::Ping, async |redis| redis::cmd("PING").query_async(redis).await).await
+    }
+
+    /// One exchange over a connection of the pool, timed and bounded.
+    async fn ask<T>(
+        &self,
+        operation: Operation,
+        exchange: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
+    ) -> Result<T, StoreError> {
+        let work = async {
+            let mut connection = self.pool.get().await?;
+            Ok(exchange(&mut connection).await?)
+        };
+        measured(&self.metrics, operation, DEADLINE, work).await
+    }
+}
+
+/// Runs `work` under a deadline and records how long it took, however it ended.
+async fn measured<T>(
+    metrics: &Metrics,
+    operation: Operation,
+    deadline: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let started = Instant::now();
+    let result = timeout(deadline, work).await;
+    metrics.redis_command(operation, started.elapsed());
+    result.unwrap_or_else(|_| Err(StoreError::Unavailable(format!("no answer within {} ms", deadline.as_millis()))))
+}
