@@ -79,8 +79,9 @@ async fn serve_with(config: Config, store: Store, metrics: Arc<Metrics>) -> Resu
     let (clicks, flush_thread) = Clicks::start(&config, &store, &metrics)?;
     let app = Data::new(App::new(config, metrics, store, clicks));
     let result = run(&app).await;
-    // Blocks this thread, which has nothing else left to do: the flushing thread has a runtime of its own.
-    flush_thread.drain();
+    // Aside, so that this runtime goes on looking after a Redis of our own, into which the last clicks flow.
+    let drained = tokio::task::spawn_blocking(move || flush_thread.drain()).await;
+    drained.map_err(io::Error::from)?;
     result
 }
 

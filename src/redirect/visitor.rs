@@ -203,7 +203,13 @@ const ENGINES: [&str; 10] = [
 
 fn is_browser(user_agent: &str) -> bool {
     OTHER_BROWSERS.iter().any(|browser| user_agent.starts_with(browser))
-        || user_agent.starts_with("Mozilla/") && has_any(user_agent, &ENGINES)
+        || user_agent.starts_with("Mozilla/") && (has_any(user_agent, &ENGINES) || is_cut_after_system(user_agent))
+}
+
+/// Tools for privacy cut a browser's user agent down to `Mozilla/5.0 (Windows NT 10.0; Win64; x64)`. A script that names a system
+/// names itself behind it.
+fn is_cut_after_system(user_agent: &str) -> bool {
+    user_agent.ends_with(')') && device_of(user_agent) != Device::Others
 }
 
 /// Screens that are neither desk, hand nor lap: televisions (`; AFT` is Amazon's), consoles, glasses, cars. First, as they
@@ -536,6 +542,12 @@ mod tests {
         ] {
             assert_eq!(visit_by(user_agent), TOOL, "{user_agent}");
         }
+    }
+
+    #[test]
+    fn a_browser_whose_user_agent_was_cut_for_privacy_is_a_browser() {
+        assert_eq!(visit_by("Mozilla/5.0 (Windows NT 10.0; Win64; x64)"), person(Device::Desktop));
+        assert_eq!(visit_by("Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X)"), person(Device::Mobile));
     }
 
     #[test]

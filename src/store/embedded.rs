@@ -50,7 +50,7 @@ const TORN: &str = "Unexpected end of file reading the append only file";
 pub enum EmbeddedError {
     #[error(
         "neither redis-server nor valkey-server is on the PATH. Install one (Debian: apt-get install redis-server; Alpine: apk add redis; \
-         Fedora: dnf install redis; macOS: brew install redis), or set redis.url"
+         Fedora: dnf install valkey; macOS: brew install redis), or set redis.url"
     )]
     NoProgram,
     #[error("{0}: the path of the Redis socket may have {SOCKET_PATH_BYTES_MAX} bytes: set data_dir to a shorter path")]

@@ -59,18 +59,20 @@ impl Lane {
     pub async fn resolve(&self, code: &str) -> Result<Option<Resolved>, StoreError> {
         let mut connection = self.connection.clone();
         let key = keys::link(code);
+        let mut read = redis::cmd("HMGET");
+        read.arg(&key).arg(&[
+            link_field::TARGET,
+            link_field::STATE,
+            link_field::EXPIRES,
+            link_field::FORWARD_QUERY,
+            link_field::VERSION,
+        ]);
         let ask = async {
-            let fields: Fields = redis::cmd("HMGET")
-                .arg(&key)
-                .arg(&[
-                    link_field::TARGET,
-                    link_field::STATE,
-                    link_field::EXPIRES,
-                    link_field::FORWARD_QUERY,
-                    link_field::VERSION,
-                ])
-                .query_async(&mut connection)
-                .await?;
+            let fields: Fields = match read.query_async(&mut connection).await {
+                // The first command after an outage only finds out that the connection is dead; the second goes over a new one.
+                Err(error) if error.is_unrecoverable_error() => read.query_async(&mut connection).await?,
+                result => result?,
+            };
             Ok(fields)
         };
         decode(&key, measured(&self.metrics, Operation::Resolve, DEADLINE, ask).await?)
