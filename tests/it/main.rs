@@ -1,0 +1,35 @@
+//! What the service promises, tried from outside: each test runs the built `merlink` with a redis-server of its own.
+//!
+//! The contract is the only source: paths, headers, messages, metrics. Nothing here links to the crate.
+
+// A table of a contract's rows reads best in one piece; clicks are compared as whole numbers.
+#![allow(clippy::too_many_lines, clippy::float_cmp, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
+
+mod harness;
+mod http;
+mod redis_server;
+
+mod clicks;
+mod preview;
+mod redirect;
+mod transition;
+mod visitors;
+
+mod api_v1_admin;
+mod api_v1_auth;
+mod api_v1_create;
+mod api_v1_list;
+mod api_v1_update;
+
+mod commands;
+mod limits;
+mod logs;
+mod operator;
+mod settings;
+
+mod concurrency;
+mod hostile;
+mod lifecycle;
+mod outage;
+
+mod layering;
