@@ -5,7 +5,7 @@
 //! it is when Redis can't be asked, for up to `redirect.serve_stale_for`. A proven entry older than `redirect.revalidate_after` is
 //! served, and checked in the background.
 //!
-//! Concurrent misses of one code make one look-up; a load that a change overtook is not kept; look-ups in flight are bounded, and after one
+//! Concurrent misses of one code make one look-up; a load that a change overtook is not kept; look-ups in flight are bounded, and after some
 //! that failed none is tried for a moment, so that a slow Redis costs one citizen its deadline and not all of them. Codes that don't exist are
 //! remembered for 3 s, apart, so that a flood of guesses can't push links out.
 
@@ -13,7 +13,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -36,8 +36,9 @@ const UNKNOWN_FOR: Duration = Duration::from_secs(3);
 const UNKNOWN_MAX: usize = 65_536;
 /// Look-ups under way at once in the process: at 100 µs each, more than Redis can answer.
 const FLIGHTS_MAX: usize = 1024;
-/// After a look-up that failed, none is tried for this long.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(250);
+/// After so many look-ups in a row that failed, none is tried for this long. One alone may have met a hiccup.
+const FAILURES_BEFORE_PAUSE: u32 = 5;
+const PAUSE_AFTER_FAILURES: Duration = Duration::from_millis(250);
 /// What an entry takes besides its texts, about: the structure, its counters, the cache's own book-keeping.
 const ENTRY_OVERHEAD_BYTES: u64 = 200;
 /// For the cache's first allocation, not a bound: a link of 87 bytes and its overhead.
@@ -76,6 +77,7 @@ pub struct LinkCache {
     flights: Mutex<HashMap<Code, Flight>>,
     /// Entries checked at or after this are proven, [`NEVER`] when none is.
     proven_since_ms: AtomicU64,
+    failures: AtomicU32,
     paused_until_ms: AtomicU64,
     started: Instant,
     serve_stale_for_ms: u64,
@@ -108,6 +110,7 @@ impl LinkCache {
             unknown: Cache::new(UNKNOWN_MAX),
             flights: Mutex::new(HashMap::new()),
             proven_since_ms: AtomicU64::new(NEVER),
+            failures: AtomicU32::new(0),
             paused_until_ms: AtomicU64::new(0),
             started: Instant::now(),
             serve_stale_for_ms: millis(settings.serve_stale_for),
@@ -212,6 +215,9 @@ impl LinkCache {
         if !overtaken {
             flights.remove(code);
         }
+        if answer.is_ok() {
+            self.failures.store(0, Ordering::Relaxed);
+        }
         match answer {
             Ok(Some(resolved)) => self.keep_link(code, &resolved, flight.asked_at_ms, overtaken),
             Ok(None) => {
@@ -223,9 +229,7 @@ impl LinkCache {
             }
             Err(error) => {
                 match error {
-                    StoreError::Unavailable(_) => {
-                        self.paused_until_ms.store(self.clock_ms() + millis(PAUSE_AFTER_FAILURE), Ordering::Relaxed);
-                    }
+                    StoreError::Unavailable(_) => self.note_failure(),
                     StoreError::Corrupt { .. } => tracing::error!("{error}"),
                 }
                 Resolution::Unavailable
@@ -233,12 +237,16 @@ impl LinkCache {
         }
     }
 
+    fn note_failure(&self) {
+        if self.failures.fetch_add(1, Ordering::Relaxed) + 1 >= FAILURES_BEFORE_PAUSE {
+            self.failures.store(0, Ordering::Relaxed);
+            self.paused_until_ms.store(self.clock_ms() + millis(PAUSE_AFTER_FAILURES), Ordering::Relaxed);
+        }
+    }
+
     fn keep_link(&self, code: &Code, resolved: &Resolved, asked_at_ms: u64, overtaken: bool) -> Resolution {
         let Some(link) = CachedLink::new(resolved, asked_at_ms) else {
-            tracing::error!(
-                "link:{{{code}}} in Redis holds a target that can't be sent: {:?}",
-                resolved.target.as_str()
-            );
+            tracing::error!("link:{{{code}}} in Redis holds a target that can't be sent as a header");
             return Resolution::Unavailable;
         };
         let link = Arc::new(link);
@@ -255,11 +263,12 @@ impl LinkCache {
         Resolution::Found(link)
     }
 
-    /// Forgets what is known of a code, and what is being loaded: it has changed.
-    pub fn forget(&self, code: &str) {
+    /// Forgets what is known of a code, unless that is the change to `version` already or a later one, and what is being loaded.
+    pub fn forget(&self, code: &str, version: u64) {
         let mut flights = self.lock_flights();
         flights.remove(code);
-        self.links.remove(code);
+        // A message about a link's creation may come after its first visit: what that one found stays.
+        self.links.remove_if(code, |known| known.version < version);
         self.unknown.remove(code);
     }
 

@@ -22,6 +22,9 @@ use crate::domain::{Email, EmailDomains};
 /// The file of defaults: the reference that operators read is what the code runs on.
 pub const DEFAULTS: &str = include_str!("../config/merlink.toml");
 
+/// Settings that may hold a password: a mistake in them is reported without them.
+const SECRETS: [&str; 1] = ["redis.url"];
+
 const ENV_PREFIX: &str = "MERLINK_";
 
 #[derive(Clone, Debug)]
@@ -420,7 +423,8 @@ impl Settings {
             Items::Many(_) => None,
         };
         if value.is_none() {
-            self.problem(format!("{origin}: {key}: {items} isn't allowed; allowed: {allowed}"));
+            let shown = if SECRETS.contains(&key) { "what is set".to_owned() } else { items.to_string() };
+            self.problem(format!("{origin}: {key}: {shown} isn't allowed; allowed: {allowed}"));
         }
         value
     }
@@ -545,7 +549,7 @@ mod tests {
             ("MERLINK_CLICKS__TIMEZONE", "Mars/Olympus"),
             ("MERLINK_CLICKS__JOURNAL_BYTES_MAX", "1KiB"),
             ("MERLINK_OFFICERS__EMAIL_DOMAINS", ""),
-            ("MERLINK_REDIS__URL", "http://x"),
+            ("MERLINK_REDIS__URL", "http://user:hunter2@x"),
         ])
         .expect_err("seven mistakes")
         .to_string();
@@ -556,11 +560,12 @@ mod tests {
             "clicks.timezone: \"Mars/Olympus\"",
             "clicks.journal_bytes_max: \"1KiB\" isn't allowed; allowed: 16MiB to 1TiB",
             "officers.email_domains: is empty",
-            "redis.url: \"http://x\"",
+            "redis.url: what is set isn't allowed",
         ] {
             assert!(error.contains(part), "{part}\nnot in:\n{error}");
         }
         assert_eq!(error.lines().count(), 7, "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod links;
 pub mod cache;
 pub mod clicks;
 pub mod client;
+pub mod head;
 pub mod limits;
 pub mod state;
 

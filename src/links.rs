@@ -53,7 +53,7 @@ pub async fn create(app: &App, wish: Wish, by: &Actor) -> Result<Link, CreateErr
             && let Created::Yes(link) = app.store.create_link(&new).await?
         {
             // The message to all caches comes back to this one too, but the answer to the officer may be faster.
-            app.cache.forget(code.as_str());
+            app.cache.forget(code.as_str(), link.version);
             app.metrics.link_created(wish.source);
             return Ok(link);
         }
@@ -69,7 +69,12 @@ pub async fn create(app: &App, wish: Wish, by: &Actor) -> Result<Link, CreateErr
 /// When the store can't be asked.
 pub async fn change(app: &App, code: &Code, owner: &Email, change: &Change, by: &Actor) -> Result<Changed, StoreError> {
     let changed = app.store.change_link(code, owner, change, Timestamp::now(), by).await;
-    // Also after a failure: the change may have been made although its answer was lost.
-    app.cache.forget(code.as_str());
+    let version = match &changed {
+        Ok(Changed::Yes(listed)) => listed.link.version,
+        Ok(Changed::NotFound) => return changed,
+        // The change may have been made although its answer was lost.
+        Err(_) => u64::MAX,
+    };
+    app.cache.forget(code.as_str(), version);
     changed
 }

@@ -6,8 +6,9 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberI
 
 use crate::config::{Log, LogFormat};
 
-/// Libraries say only what somebody must look at: at `info` some of them tell of every connection.
-const LIBRARIES: [&str; 4] = ["actix_server=warn", "actix_http=warn", "actix_web=warn", "mio=warn"];
+/// Libraries say only what somebody must look at: at `info` some of them tell of every connection. `actix_http` calls each malformed
+/// request an error, so anybody could fill the log: it says nothing.
+const LIBRARIES: [&str; 4] = ["actix_server=warn", "actix_http=off", "actix_web=warn", "mio=warn"];
 
 /// Starts the log for this process.
 pub fn start(settings: &Log) {

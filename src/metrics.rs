@@ -3,7 +3,10 @@
 //! Asking a labelled metric for its child costs 0.6 µs, so the hot path holds the children themselves. Labels come from closed sets:
 //! never a code, a raw path or an address. Rendering is the operator port's; what is measured, and when, is its owner's.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
@@ -146,21 +149,33 @@ impl AuthFailure {
     }
 }
 
-/// All metrics of the process. Cheap to clone: the values are shared.
-#[derive(Clone)]
+/// What became of the clicks so far, counted as it happens.
+pub struct ClickCounts {
+    /// Answered since the start, bots and prefetches too, and what an earlier run left unflushed.
+    pub recorded: IntCounter,
+    pub flushed: IntCounter,
+    pub lost: IntCounter,
+}
+
+/// The same as of one moment: shown numbers move only between two renderings, so that `recorded = flushed + pending + lost` holds in each.
+struct ShownClicks {
+    recorded: IntCounter,
+    flushed: IntCounter,
+    lost: IntCounter,
+    pending: IntGauge,
+}
+
+/// All metrics of the process.
 pub struct Metrics {
     registry: Registry,
     redirects: [(IntCounter, Histogram); Outcome::ALL.len()],
     cache_lookups: [IntCounter; CacheResult::ALL.len()],
     pub cache_entries: IntGauge,
     pub cache_bytes: IntGauge,
-    /// Journaled since the start, bots and prefetches too, and what an earlier run left unflushed.
-    pub clicks_recorded: IntCounter,
-    pub clicks_flushed: IntCounter,
-    pub clicks_lost: IntCounter,
+    pub clicks: ClickCounts,
+    shown_clicks: Mutex<ShownClicks>,
     /// Applied a second time because Redis had gone back in time; in neither recorded nor flushed.
     pub clicks_reapplied: IntCounter,
-    pub clicks_pending: IntGauge,
     pub clicks_oldest_pending_seconds: IntGauge,
     pub click_flush_duration: Histogram,
     pub click_journal_bytes: IntGauge,
@@ -207,17 +222,10 @@ impl Metrics {
             cache_entries: register.gauge("merlink_link_cache_entries", "Links in memory."),
             cache_bytes: register
                 .gauge("merlink_link_cache_bytes", "Memory that the links in memory are reckoned to take."),
-            clicks_recorded: register.counter(
-                "merlink_clicks_recorded_total",
-                "Clicks written to the journal, and those that an earlier run left in it.",
-            ),
-            clicks_flushed: register.counter("merlink_clicks_flushed_total", "Clicks that Redis acknowledged."),
-            clicks_lost: register
-                .counter("merlink_clicks_lost_total", "Clicks that could not be written to the journal."),
+            clicks: ClickCounts::default(),
+            shown_clicks: Mutex::new(ShownClicks::new(&register)),
             clicks_reapplied: register
                 .counter("merlink_clicks_reapplied_total", "Clicks applied again because Redis had gone back in time."),
-            clicks_pending: register
-                .gauge("merlink_clicks_pending", "Clicks in the journal that Redis doesn't have yet."),
             clicks_oldest_pending_seconds: register.gauge(
                 "merlink_clicks_oldest_pending_seconds",
                 "Age of the oldest pending click; 0 when there is none.",
@@ -281,11 +289,51 @@ impl Metrics {
 
     /// All metrics in Prometheus' text format, version 0.0.4.
     pub fn render(&self) -> Vec<u8> {
+        let shown = self.shown_clicks.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.catch_up(&self.clicks);
         let mut text = Vec::with_capacity(64 * 1024);
         TextEncoder::new()
             .encode(&self.registry.gather(), &mut text)
             .expect("every family has a name and a type, and writing to memory can't fail");
         text
+    }
+}
+
+impl Default for ClickCounts {
+    fn default() -> Self {
+        let count = || IntCounter::new("clicks", "not shown itself").expect("a well-formed constant");
+        Self { recorded: count(), flushed: count(), lost: count() }
+    }
+}
+
+impl ClickCounts {
+    /// Recorded, and neither flushed nor lost. Read in this order, what comes meanwhile is pending, and the number never negative.
+    pub fn pending(&self) -> u64 {
+        let settled = self.flushed.get() + self.lost.get();
+        self.recorded.get().saturating_sub(settled)
+    }
+}
+
+impl ShownClicks {
+    fn new(register: &Register) -> Self {
+        Self {
+            recorded: register.counter(
+                "merlink_clicks_recorded_total",
+                "Clicks answered, bots and prefetches too, and those that an earlier run left in the journal.",
+            ),
+            flushed: register.counter("merlink_clicks_flushed_total", "Clicks that Redis acknowledged."),
+            lost: register.counter("merlink_clicks_lost_total", "Clicks that could not be written to the journal."),
+            pending: register.gauge("merlink_clicks_pending", "Clicks in the journal that Redis doesn't have yet."),
+        }
+    }
+
+    fn catch_up(&self, counts: &ClickCounts) {
+        let (flushed, lost) = (counts.flushed.get(), counts.lost.get());
+        let recorded = counts.recorded.get();
+        for (shown, now) in [(&self.recorded, recorded), (&self.flushed, flushed), (&self.lost, lost)] {
+            shown.inc_by(now - shown.get());
+        }
+        self.pending.set(i64::try_from(recorded.saturating_sub(flushed + lost)).unwrap_or(i64::MAX));
     }
 }
 

@@ -11,6 +11,7 @@ use actix_web::{
 use crate::{
     api::{observe::observe, v1::urls},
     domain::Code,
+    head::without_body,
     redirect::{follow, front},
 };
 
@@ -69,16 +70,17 @@ pub fn reserved_words() -> impl Iterator<Item = &'static str> {
 
 /// A page for citizens: known methods, and a 405 that says which.
 fn page(config: &mut ServiceConfig, resource: Resource) {
-    config.service(resource.default_service(web::to(front::method_not_allowed)));
+    config.service(resource.default_service(web::to(front::method_not_allowed)).wrap(from_fn(without_body)));
 }
 
 fn plain(config: &mut ServiceConfig, resource: Resource) {
-    config.service(resource);
+    config.service(resource.wrap(from_fn(without_body)));
 }
 
 /// A v1 route: watched, and for unknown methods as if it weren't there.
 fn api(config: &mut ServiceConfig, resource: Resource) {
-    config.service(resource.default_service(web::to(urls::stray)).wrap(from_fn(observe)));
+    let resource = resource.default_service(web::to(urls::stray));
+    config.service(resource.wrap(from_fn(without_body)).wrap(from_fn(observe)));
 }
 
 #[cfg(test)]

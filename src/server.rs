@@ -195,7 +195,7 @@ async fn check_safety(config: &Config, store: &Store, metrics: &Metrics) -> Resu
             }
         }
         Err(error) => {
-            tracing::warn!("starting without Redis: {error}");
+            tracing::warn!("starting without Redis, which should be at {}: {error}", store.place());
             Ok(())
         }
     }

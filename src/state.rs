@@ -102,8 +102,8 @@ impl LinkEvents for CacheEvents {
         tracing::info!("Redis answers");
     }
 
-    fn changed(&self, code: &str) {
-        self.cache.forget(code);
+    fn changed(&self, code: &str, version: u64) {
+        self.cache.forget(code, version);
     }
 
     fn disconnected(&self, reason: &str) {

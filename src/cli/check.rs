@@ -49,7 +49,7 @@ async fn check(config: Config, repair: bool) -> Result<(), Failure> {
     .await?;
     let place = if config.redis.url.is_some() { "redis.url" } else { "merlink's own, in data_dir/redis" };
     print(&format!("Redis         {} ({place})", safety.version));
-    print(&format!("holds         {} links, {} clicks, {} officers", totals.links, totals.clicks, totals.officers));
+    print(&format!("holds         links {}, clicks {}, officers {}", totals.links, totals.clicks, totals.officers));
     if let Some(repaired) = repaired {
         print(&format!(
             "repaired      {} links read, {} index entries added, {} dropped",

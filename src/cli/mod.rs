@@ -68,7 +68,11 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 async fn with_store<T>(config: &Config, work: impl AsyncFnOnce(&Store) -> Result<T, Failure>) -> Result<T, Failure> {
     let store = Store::new(config, Metrics::new())?;
     if config.redis.url.is_some() {
-        store.ping().await?;
+        let place = store.place();
+        store
+            .ping()
+            .await
+            .map_err(|error| format!("{error}. Start Redis at {place}, or set redis.url to where it is"))?;
         return work(&store).await;
     }
     match DataDirLock::claim(&config.data_dir) {

@@ -197,6 +197,9 @@ impl Flusher {
                 Err(_) => tokio::time::sleep(RETRY).await,
             }
         }
+        if self.flushed >= self.journal.end() {
+            tracing::info!("all clicks are in Redis");
+        }
         if let Err(error) = self.journal.sync() {
             tracing::error!("the click journal can't be synced: {error}");
         }
@@ -223,7 +226,7 @@ impl Flusher {
             }
             self.send(&batch).await?;
             self.flushed = batch.end;
-            self.metrics.clicks_flushed.inc_by(batch.clicks);
+            self.metrics.clicks.flushed.inc_by(batch.clicks);
             self.metrics.click_flush_duration.observe(started.elapsed().as_secs_f64());
         }
         self.settings.oldest_pending.set(0);
@@ -254,8 +257,8 @@ impl Flusher {
         if !self.earlier_runs_counted {
             self.earlier_runs_counted = true;
             // What an earlier run recorded and didn't flush is this run's work: recorded = flushed + pending + lost.
-            self.metrics.clicks_recorded.inc_by(repaired);
-            self.metrics.clicks_flushed.inc_by(repaired);
+            self.metrics.clicks.recorded.inc_by(repaired);
+            self.metrics.clicks.flushed.inc_by(repaired);
             if repaired > 0 {
                 tracing::info!("counted {repaired} clicks that an earlier run left in the journal");
             }
@@ -379,11 +382,12 @@ impl Flusher {
                 self.last.retain(|_, last| *last > start);
             }
         }
+        self.journal.close_older_than(self.settings.keep);
         self.journal.prepare();
     }
 
     fn log_losses(&mut self) {
-        let lost = self.metrics.clicks_lost.get();
+        let lost = self.metrics.clicks.lost.get();
         if lost > self.lost_logged && self.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
             tracing::error!(
                 "{} clicks could not be kept: the disk is full or clicks.journal_bytes_max is reached",

@@ -88,6 +88,8 @@ struct Writer {
     spare: Option<Segment>,
     next_base: u64,
     retry_at: Option<Instant>,
+    /// Closed since the last sync.
+    unsynced: Vec<Arc<File>>,
     /// First positions and sizes of all segment files but the spare's, oldest first.
     files: Vec<(u64, u64)>,
 }
@@ -96,6 +98,8 @@ struct Writer {
 struct Segment {
     base: u64,
     written: usize,
+    /// When its first click came.
+    first_at: Option<Instant>,
     map: MmapMut,
     file: Arc<File>,
 }
@@ -115,7 +119,7 @@ impl Journal {
         }
         let instance = read_or_make_instance(folder, files.is_empty()).map_err(unusable)?;
         let next_base = files.last().map_or(0, |(base, _)| base + SEGMENT_BYTES);
-        let mut writer = Writer { segment: None, spare: None, next_base, retry_at: None, files };
+        let mut writer = Writer { segment: None, spare: None, next_base, retry_at: None, unsynced: Vec::new(), files };
         let segment = writer.make_segment(folder, bytes_max).map_err(unusable)?;
         let end = segment.end();
         writer.install(segment);
@@ -169,6 +173,19 @@ impl Journal {
                 Err(_) => writer.retry_at = Some(Instant::now() + RETRY_SEGMENT_AFTER),
             }
         }
+        // There is room again, and nobody may come to find out: who isn't ready is sent no visitors.
+        if writer.spare.is_some() {
+            self.failing.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Closes the segment being written if it holds clicks older than `age`, so that no click stays on this disk for longer than it
+    /// must. A quiet instance would fill a segment in months.
+    pub fn close_older_than(&self, age: Duration) {
+        let mut writer = self.lock();
+        if writer.segment.as_ref().is_some_and(|segment| segment.first_at.is_some_and(|at| at.elapsed() >= age)) {
+            writer.renew(&self.folder, self.bytes_max);
+        }
     }
 
     /// Brings what was appended to the disk. Blocks for as long as the disk takes.
@@ -177,8 +194,11 @@ impl Journal {
     ///
     /// What the disk says.
     pub fn sync(&self) -> io::Result<()> {
-        let file = self.lock().segment.as_ref().map(|segment| Arc::clone(&segment.file));
-        file.map_or(Ok(()), |file| file.sync_data())
+        let mut writer = self.lock();
+        let mut files = std::mem::take(&mut writer.unsynced);
+        files.extend(writer.segment.as_ref().map(|segment| Arc::clone(&segment.file)));
+        drop(writer);
+        files.iter().try_for_each(|file| file.sync_data())
     }
 
     /// Calls `visit` with each record behind `from`, oldest first, up to the journal's end or until it breaks. `from` is a record's end
@@ -250,19 +270,27 @@ impl Writer {
         if let Some(end) = self.segment.as_mut().and_then(|segment| segment.append(code, click, at_s)) {
             return Some(end);
         }
+        if !self.renew(folder, bytes_max) {
+            return None;
+        }
+        self.segment.as_mut().and_then(|segment| segment.append(code, click, at_s))
+    }
+
+    /// Goes on in a fresh segment; `false` when none can be had now.
+    fn renew(&mut self, folder: &Path, bytes_max: u64) -> bool {
         let fresh = match self.spare.take() {
             Some(spare) => spare,
             None if self.may_retry() => match self.make_segment(folder, bytes_max) {
                 Ok(segment) => segment,
                 Err(_) => {
                     self.retry_at = Some(Instant::now() + RETRY_SEGMENT_AFTER);
-                    return None;
+                    return false;
                 }
             },
-            None => return None,
+            None => return false,
         };
         self.install(fresh);
-        self.segment.as_mut().and_then(|segment| segment.append(code, click, at_s))
+        true
     }
 
     fn may_retry(&self) -> bool {
@@ -271,8 +299,14 @@ impl Writer {
 
     fn install(&mut self, segment: Segment) {
         self.files.push((segment.base, SEGMENT_BYTES));
-        self.segment = Some(segment);
         self.retry_at = None;
+        if let Some(closed) = self.segment.replace(segment) {
+            let (base, file, used) = closed.close();
+            self.unsynced.push(file);
+            if let Some((_, size)) = self.files.iter_mut().find(|(other, _)| *other == base) {
+                *size = used;
+            }
+        }
     }
 
     fn bytes(&self) -> u64 {
@@ -304,7 +338,7 @@ impl Segment {
             }
         };
         map[..MAGIC.len()].copy_from_slice(MAGIC);
-        Ok(Self { base, written: MAGIC.len(), map, file: Arc::new(file) })
+        Ok(Self { base, written: MAGIC.len(), first_at: None, map, file: Arc::new(file) })
     }
 
     fn append(&mut self, code: &str, click: Click, at_s: u32) -> Option<u64> {
@@ -317,11 +351,22 @@ impl Segment {
         let checksum = crc32fast::hash(&record[..6 + code.len()]);
         record[6 + code.len()..].copy_from_slice(&checksum.to_le_bytes());
         self.written += size;
+        if self.first_at.is_none() {
+            self.first_at = Some(Instant::now());
+        }
         Some(self.end())
     }
 
     fn end(&self) -> u64 {
         self.base + self.written as u64
+    }
+
+    /// Gives the unwritten rest back to the disk; answers where the segment starts, its file, and the size that remains.
+    fn close(self) -> (u64, Arc<File>, u64) {
+        let used = self.written as u64;
+        drop(self.map);
+        let shortened = self.file.set_len(used);
+        (self.base, self.file, if shortened.is_ok() { used } else { SEGMENT_BYTES })
     }
 }
 
@@ -345,7 +390,7 @@ fn reserve(file: &File) -> io::Result<()> {
 )]
 fn map(file: &File) -> io::Result<MmapMut> {
     // SAFETY: the file was just made by this process in a folder that it holds the lock of, its blocks are reserved, and nobody shortens
-    // it while it is mapped: `trim` runs before the first segment is made, `remove` never takes the one being written.
+    // it while it is mapped: `trim` runs before the first segment is made, `close` unmaps it first, `remove` never takes the one being written.
     unsafe { memmap2::MmapOptions::new().map_mut(file) }
 }
 
@@ -556,6 +601,20 @@ mod tests {
     }
 
     #[test]
+    fn a_full_journal_that_got_room_says_so_before_the_next_click() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(folder.path(), 2 * SEGMENT_BYTES).expect("a journal");
+        while journal.append("abc", Click::Bot, 1) {}
+        assert!(journal.is_failing());
+        journal.remove(0).expect("removed");
+        while journal.is_failing() {
+            journal.prepare();
+            std::thread::yield_now();
+        }
+        assert!(journal.append("abc", Click::Bot, 2));
+    }
+
+    #[test]
     fn a_spare_is_made_ahead_and_used() {
         let folder = tempfile::tempdir().expect("a folder");
         let journal = open(folder.path());
@@ -570,8 +629,24 @@ mod tests {
         while journal.end() < SEGMENT_BYTES {
             assert!(journal.append(&code, Click::Bot, 1));
         }
-        assert_eq!(journal.bytes(), 2 * SEGMENT_BYTES);
+        assert!(journal.bytes() <= 2 * SEGMENT_BYTES);
         journal.sync().expect("synced");
+    }
+
+    #[test]
+    fn a_segment_with_old_clicks_is_closed_and_the_next_goes_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = open(folder.path());
+        journal.close_older_than(Duration::ZERO);
+        assert!(journal.segments_before(u64::MAX).is_empty(), "an empty segment has nothing to get rid of");
+        journal.append("old", Click::Bot, 1);
+        journal.close_older_than(Duration::from_secs(3600));
+        assert!(journal.segments_before(u64::MAX).is_empty());
+        journal.close_older_than(Duration::ZERO);
+        journal.append("new", Click::Bot, 2);
+        assert_eq!(journal.segments_before(journal.end()), [0]);
+        let codes: Vec<String> = all(&journal).into_iter().map(|record| record.1).collect();
+        assert_eq!(codes, ["old", "new"]);
     }
 
     #[test]

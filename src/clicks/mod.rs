@@ -66,9 +66,9 @@ impl Clicks {
 
     /// Keeps a click of `code`, which is about to be answered.
     pub fn record(&self, code: &str, click: Click, at: Timestamp) {
-        self.metrics.clicks_recorded.inc();
+        self.metrics.clicks.recorded.inc();
         if !self.journal.append(code, click, seconds(at)) {
-            self.metrics.clicks_lost.inc();
+            self.metrics.clicks.lost.inc();
         }
     }
 
@@ -79,15 +79,10 @@ impl Clicks {
 
     /// Brings the gauges up to date: for whoever is about to read them.
     pub fn observe(&self, now: Timestamp) {
-        let metrics = &self.metrics;
-        // Flushed and lost are read before recorded, so that clicks that come between are pending rather than negative.
-        let settled = metrics.clicks_flushed.get() + metrics.clicks_lost.get();
-        let pending = metrics.clicks_recorded.get().saturating_sub(settled);
-        metrics.clicks_pending.set(i64::try_from(pending).unwrap_or(i64::MAX));
-        let oldest = if pending == 0 { None } else { self.oldest_pending.get() };
+        let oldest = if self.metrics.clicks.pending() == 0 { None } else { self.oldest_pending.get() };
         let age_s = oldest.map_or(0, |at_s| i64::from(seconds(now).saturating_sub(at_s)));
-        metrics.clicks_oldest_pending_seconds.set(age_s);
-        metrics.click_journal_bytes.set(i64::try_from(self.journal.bytes()).unwrap_or(i64::MAX));
+        self.metrics.clicks_oldest_pending_seconds.set(age_s);
+        self.metrics.click_journal_bytes.set(i64::try_from(self.journal.bytes()).unwrap_or(i64::MAX));
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     cache::{CachedLink, Resolution},
     client,
     domain::{LinkState, code},
+    head,
     metrics::Outcome,
     state::App,
     store::Lane,
@@ -39,15 +40,12 @@ pub async fn follow(request: HttpRequest, app: Data<App>, lane: ThinData<Lane>) 
     if let Some(outcome) = outcome {
         app.metrics.redirect(outcome, arrived.elapsed());
     }
-    response
+    head::strip(request.method(), response)
 }
 
 /// The answer, and the outcome it counts as; a preview is none.
 async fn answer(request: &HttpRequest, app: &App, lane: &Lane) -> (Option<Outcome>, HttpResponse) {
-    let path = request.uri().path();
-    let Some(visit) = code::visited(path.strip_prefix('/').unwrap_or(path)) else {
-        return unknown(request, app);
-    };
+    let Some(visit) = code::visited(path_of(request)) else { return unknown(request, app) };
     if app.denied.contains(&visit.code) {
         return (Some(Outcome::Gone), app.pages.answer(Page::Gone));
     }
@@ -59,6 +57,12 @@ async fn answer(request: &HttpRequest, app: &App, lane: &Lane) -> (Option<Outcom
         Resolution::Unknown => unknown(request, app),
         Resolution::Unavailable => (Some(Outcome::Unavailable), app.pages.answer(Page::Unavailable)),
     }
+}
+
+/// The path without its first slash.
+fn path_of(request: &HttpRequest) -> &str {
+    let path = request.uri().path();
+    path.strip_prefix('/').unwrap_or(path)
 }
 
 fn is_live(link: &CachedLink, now: Timestamp) -> bool {
@@ -82,7 +86,7 @@ fn go(
         _ => link.location.clone(),
     };
     if transition::is_due(app.config.redirect.transition_page, visitor, request.headers()) {
-        (Some(Outcome::Transition), transition::answer(app, visit, visitor, &location))
+        (Some(Outcome::Transition), transition::answer(app, path_of(request), visit, visitor, &location))
     } else {
         (Some(Outcome::Redirect), redirect(location))
     }

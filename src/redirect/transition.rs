@@ -37,23 +37,25 @@ fn has_seen(headers: &HeaderMap) -> bool {
     })
 }
 
-pub fn answer(app: &App, visit: &Visited<'_>, visitor: Visitor, location: &HeaderValue) -> HttpResponse {
+/// `path` is the visit's, without its first slash: a code, as written, with what is glued to it.
+pub fn answer(app: &App, path: &str, visit: &Visited<'_>, visitor: Visitor, location: &HeaderValue) -> HttpResponse {
     let target = Target::from_store(location.to_str().expect("a location is made from ASCII text").to_owned());
     let mut response = fixed::html(StatusCode::OK, pages::transition(&app.site, &target));
     // A page fetched ahead was seen by nobody.
     if app.config.redirect.transition_page == TransitionPage::FirstVisit && visitor.click != Click::Prefetch {
         let secure = if app.config.public.base_url.is_https() { "; Secure" } else { "" };
         set_cookie(&mut response, &visit.code, secure);
-        // Cookie paths know upper and lower case; who follows a printed `/ABC` follows it again.
-        if visit.as_written != visit.code {
-            set_cookie(&mut response, visit.as_written, secure);
+        // A cookie's path knows upper and lower case and punctuation. Who follows `/ABC.` out of a message follows it so again.
+        if *path != *visit.code && !path.contains(';') {
+            set_cookie(&mut response, path, secure);
         }
     }
     response
 }
 
-fn set_cookie(response: &mut HttpResponse, code: &str, secure: &str) {
-    let cookie = format!("{SEEN}; Path=/{code}; Max-Age={SEEN_FOR_S}; HttpOnly; SameSite=Lax{secure}");
-    let value = HeaderValue::from_str(&cookie).expect("a code as written is letters, digits and hyphens");
-    response.headers_mut().append(header::SET_COOKIE, value);
+fn set_cookie(response: &mut HttpResponse, path: &str, secure: &str) {
+    let cookie = format!("{SEEN}; Path=/{path}; Max-Age={SEEN_FOR_S}; HttpOnly; SameSite=Lax{secure}");
+    if let Ok(value) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
 }

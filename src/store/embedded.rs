@@ -263,7 +263,7 @@ impl Embedded {
                 while self.is_listening().await {
                     sleep(ADOPTED_POLL).await;
                 }
-                "it was adopted, so why isn't known".to_owned()
+                "adopted, so the reason isn't known".to_owned()
             }
         }
     }

@@ -9,7 +9,7 @@
 //! | `accounts` | sorted set | officers' e-mails by the time they were first seen, in ms |
 //! | `key:{id}` | hash | an API key, see [`api_key_field`]; never its secret |
 //! | `keys:{email}` | set | ids of an officer's keys. A hint, as above |
-//! | `merlink:links` | channel | codes that changed |
+//! | `merlink:links` | channel | `<code> <version>` of each link that changed |
 //!
 //! Braces are Redis Cluster hash tags. Field names of links and clicks are a letter or two: with millions of links, names are what memory goes to.
 //! A field whose value is the default is left out; a field that went back to its default holds an empty text or the default.
@@ -128,7 +128,18 @@ pub mod api_key_field {
     pub const REVOKED: &str = "revoked";
 }
 
-/// The code inside a channel message or an index entry; `None` for what no merlink wrote.
+/// The message that a link changed to `version`.
+pub fn changed(code: &Code, version: u64) -> String {
+    format!("{code} {version}")
+}
+
+/// The code and version of such a message. Without a version that can be read, it is later than any.
+pub fn parse_changed(message: &str) -> (&str, u64) {
+    let (code, version) = message.split_once(' ').unwrap_or((message, ""));
+    (code, version.parse().unwrap_or(u64::MAX))
+}
+
+/// The code of an index entry; `None` for what no merlink wrote.
 pub fn parse_code(text: &str) -> Option<Code> {
     text.parse().ok()
 }

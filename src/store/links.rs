@@ -127,7 +127,7 @@ impl Store {
             index.exec_async(redis).await?;
             let history = serde_json::json!({ "by": new.by.to_string() }).to_string();
             let mut script = CREATE.key(&key);
-            script.arg(LINKS_CHANNEL).arg(new.code.as_str());
+            script.arg(LINKS_CHANNEL).arg(keys::changed(&new.code, 1));
             script.arg(link_field::TARGET).arg(new.target.as_str());
             script.arg(link_field::OWNER).arg(new.owner.as_str());
             script.arg(link_field::CREATED).arg(created_ms);
@@ -193,7 +193,7 @@ impl Store {
         let history = serde_json::json!({ "by": by.to_string(), "at": updated_ms, "was": was }).to_string();
         self.ask(Operation::LinkWrite, async |redis| {
             let mut script = CHANGE.key(keys::link(link.code.as_str()));
-            script.arg(LINKS_CHANNEL).arg(link.code.as_str()).arg(link.version);
+            script.arg(LINKS_CHANNEL).arg(keys::changed(&link.code, next.version)).arg(link.version);
             for (field, value) in &fields {
                 script.arg(*field).arg(value);
             }

@@ -60,7 +60,11 @@ impl From<RedisError> for StoreError {
 
 impl From<PoolError> for StoreError {
     fn from(error: PoolError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            // What Redis, or the way to it, says; the pool's own words add nothing.
+            PoolError::Backend(error) => error.into(),
+            other => Self::Unavailable(other.to_string()),
+        }
     }
 }
 
@@ -95,6 +99,11 @@ impl Store {
     pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let info = connect::connection_info(config)?;
         Ok(Self { pool: connect::pool(&info, config.redis.pool_size)?, client: redis::Client::open(info)?, metrics })
+    }
+
+    /// Where Redis is, without what opens it.
+    pub fn place(&self) -> String {
+        self.client.get_connection_info().addr().to_string()
     }
 
     /// Asks Redis for a sign of life.

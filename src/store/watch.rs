@@ -8,7 +8,10 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::{Store, StoreError, keys::LINKS_CHANNEL};
+use super::{
+    Store, StoreError,
+    keys::{self, LINKS_CHANNEL},
+};
 
 const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Silence after which the subscription counts as dead.
@@ -20,8 +23,8 @@ const RETRY: Duration = Duration::from_millis(100);
 pub trait LinkEvents {
     /// Redis answers and every change from now on will be told.
     fn connected(&self);
-    /// `code` changed or was created.
-    fn changed(&self, code: &str);
+    /// `code` changed to `version`, or was created with it.
+    fn changed(&self, code: &str, version: u64);
     /// Changes may go untold from now on; `reason` is for the log.
     fn disconnected(&self, reason: &str);
 }
@@ -60,7 +63,11 @@ async fn subscribe(
     loop {
         tokio::select! {
             message = messages.next() => match message {
-                Some(message) => events.changed(&String::from_utf8_lossy(message.get_payload_bytes())),
+                Some(message) => {
+                    let text = String::from_utf8_lossy(message.get_payload_bytes());
+                    let (code, version) = keys::parse_changed(&text);
+                    events.changed(code, version);
+                }
                 None => return Err(StoreError::Unavailable("the subscription's connection was closed".to_owned())),
             },
             _ = heartbeat.tick() => {

@@ -1,6 +1,6 @@
 -- Changes a link if it is still at the version that the caller has read. One HSET sets the fields, the version and the history. The message
 -- is kept from replication, for the reason that create_link.lua gives.
--- KEYS[1] link:{code}   ARGV[1] channel   ARGV[2] code   ARGV[3] version read   ARGV[4...] field, value, ...
+-- KEYS[1] link:{code}   ARGV[1] channel   ARGV[2] message   ARGV[3] version read   ARGV[4...] field, value, ...
 -- Answers 1 when changed, 0 when somebody else was faster or the link is not there.
 local link = redis.call('HMGET', KEYS[1], 't', 'v')
 if not link[1] or (link[2] or '1') ~= ARGV[3] then

@@ -1,6 +1,6 @@
 -- Creates a link unless its code was ever used. One HSET is the whole change. The message is kept from replication: with a replica Redis would
 -- otherwise write both to the append-only file as a transaction, and one that is cut off spoils what follows it.
--- KEYS[1] link:{code}   ARGV[1] channel   ARGV[2] code   ARGV[3...] field, value, ...
+-- KEYS[1] link:{code}   ARGV[1] channel   ARGV[2] message   ARGV[3...] field, value, ...
 -- Answers 1 when created, 0 when the code is taken.
 if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0

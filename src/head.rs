@@ -1,0 +1,35 @@
+//! Answers to HEAD: those to GET, without the body.
+//!
+//! The framework drops a body itself, but by a flag that the next pipelined request resets while the first is still being answered: then
+//! the body goes out, and the client takes it for the next answer. So the body is dropped here, and its length told.
+
+use actix_web::{
+    Error, HttpResponse,
+    body::{BodySize, BoxBody, MessageBody as _},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method,
+        header::{CONTENT_LENGTH, HeaderValue},
+    },
+    middleware::Next,
+};
+
+/// Takes the body off an answer to HEAD; leaves every other answer as it is.
+pub fn strip(method: &Method, response: HttpResponse) -> HttpResponse {
+    if *method != Method::HEAD {
+        return response;
+    }
+    let size = response.body().size();
+    let mut response = response.set_body(BoxBody::new(actix_web::body::None::new()));
+    if let BodySize::Sized(length) = size {
+        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    response
+}
+
+/// Wraps routes that have no place of their own to call [`strip`].
+pub async fn without_body(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
+    let method = request.method().clone();
+    let (request, response) = next.call(request).await?.into_parts();
+    Ok(ServiceResponse::new(request, strip(&method, response)))
+}
