@@ -61,6 +61,8 @@ pub struct BaseUrl {
 pub struct Redis {
     /// `None`: merlink runs its own redis-server.
     pub url: Option<String>,
+    /// `None`: the public authorities.
+    pub tls_ca_file: Option<PathBuf>,
     pub allow_unsafe: bool,
     pub pool_size: usize,
 }
@@ -239,9 +241,11 @@ impl Redis {
                 let known = matches!(scheme, "redis" | "rediss" | "redis+unix") && Url::parse(text).is_ok();
                 known.then(|| Some(text.to_owned()))
             });
+        let tls_ca_file = settings
+            .take("redis.tls_ca_file", "the path of a file, or empty", |text| Some(non_empty(text).map(PathBuf::from)));
         let allow_unsafe = settings.take("redis.allow_unsafe", "true or false", parsed);
         let pool_size = settings.take("redis.pool_size", "1 to 1000", in_range(1, 1000));
-        Some(Self { url: url?, allow_unsafe: allow_unsafe?, pool_size: pool_size? })
+        Some(Self { url: url?, tls_ca_file: tls_ca_file?, allow_unsafe: allow_unsafe?, pool_size: pool_size? })
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     metrics::Metrics,
     operator, redirect, routes,
     state::{App, CacheEvents},
-    store::{self, Embedded, EmbeddedError, Safety, Store, StoreError},
+    store::{self, Embedded, EmbeddedError, Safety, Store, StoreSettingsError},
 };
 
 /// For requests that are being answered when the signal comes.
@@ -45,7 +45,7 @@ pub enum ServeError {
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] StoreSettingsError),
     #[error(transparent)]
     Clicks(#[from] ClicksError),
     #[error("{}", .0.join("\n"))]

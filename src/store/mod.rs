@@ -52,6 +52,11 @@ pub enum StoreError {
     Corrupt { key: String, detail: String },
 }
 
+/// The settings say of Redis what can't be.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreSettingsError(String);
+
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         Self::Unavailable(error.to_string())
@@ -95,10 +100,10 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the address isn't one that the Redis client understands.
-    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
-        let info = connect::connection_info(config)?;
-        Ok(Self { pool: connect::pool(&info, config.redis.pool_size)?, client: redis::Client::open(info)?, metrics })
+    /// When the address isn't one that the Redis client understands, or a file that the settings name can't be used.
+    pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StoreSettingsError> {
+        let (client, pool) = connect::connect(config)?;
+        Ok(Self { pool, client, metrics })
     }
 
     /// Where Redis is, without what opens it.

@@ -31,5 +31,6 @@ mod concurrency;
 mod hostile;
 mod lifecycle;
 mod outage;
+mod tls;
 
 mod layering;
