@@ -27,12 +27,19 @@ impl TlsRedis {
         };
         let mut authority = CertificateParams::default();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new(["localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key can be made"))
+            .expect("well-formed");
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = CertificateParams::new(["localhost".to_owned()])
+            .expect("a name")
+            .signed_by(&key, &authority)
+            .expect("well-formed");
         let ca_file = file("ca.pem", &authority.pem());
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port()
+            .to_string();
         let redis = RedisServer::with(&[
             ("tls-port", &port),
             ("tls-cert-file", &file("redis.pem", &certificate.pem())),
