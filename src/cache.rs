@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use crate::{
     config,
-    domain::{Code, LinkState},
+    domain::{Code, LinkState, Target},
     metrics::{CacheResult, Metrics},
     store::{Lane, Resolved, StoreError},
 };
@@ -39,6 +39,8 @@ const FLIGHTS_MAX: usize = 1024;
 /// After so many look-ups in a row that failed, none is tried for this long. One alone may have met a hiccup.
 const FAILURES_BEFORE_PAUSE: u32 = 5;
 const PAUSE_AFTER_FAILURES: Duration = Duration::from_millis(250);
+/// Between two lines of the log about damaged data.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// What an entry takes besides its texts, about: the structure, its counters, the cache's own book-keeping.
 const ENTRY_OVERHEAD_BYTES: u64 = 200;
 /// For the cache's first allocation, not a bound: a link of 87 bytes and its overhead.
@@ -79,6 +81,7 @@ pub struct LinkCache {
     proven_since_ms: AtomicU64,
     failures: AtomicU32,
     paused_until_ms: AtomicU64,
+    report_after_ms: AtomicU64,
     started: Instant,
     serve_stale_for_ms: u64,
     revalidate_after_ms: u64,
@@ -89,8 +92,8 @@ pub struct LinkCache {
 #[derive(Clone)]
 struct Flight {
     landed: watch::Receiver<Option<Resolution>>,
-    /// Tells flights of one code apart.
-    id: Arc<()>,
+    /// The latest version that was announced meanwhile; 0 when none was. Also tells flights of one code apart.
+    overtaken_by: Arc<AtomicU64>,
 }
 
 #[derive(Clone)]
@@ -112,6 +115,7 @@ impl LinkCache {
             proven_since_ms: AtomicU64::new(NEVER),
             failures: AtomicU32::new(0),
             paused_until_ms: AtomicU64::new(0),
+            report_after_ms: AtomicU64::new(0),
             started: Instant::now(),
             serve_stale_for_ms: millis(settings.serve_stale_for),
             revalidate_after_ms: millis(settings.revalidate_after),
@@ -124,7 +128,7 @@ impl LinkCache {
         let now_ms = self.clock_ms();
         let Some(link) = self.links.get(code) else { return self.resolve_missing(code, lane, now_ms).await };
         if link.checked_at_ms >= self.proven_since_ms.load(Ordering::Acquire) {
-            if now_ms - link.checked_at_ms > self.revalidate_after_ms {
+            if now_ms.saturating_sub(link.checked_at_ms) > self.revalidate_after_ms {
                 self.revalidate(code, &link, lane, now_ms);
             }
             self.metrics.cache_lookup(CacheResult::Hit);
@@ -144,7 +148,7 @@ impl LinkCache {
 
     async fn resolve_unproven(&self, code: &str, link: Arc<CachedLink>, lane: &Lane, now_ms: u64) -> Resolution {
         match self.load(code, lane, now_ms).await {
-            Resolution::Unavailable if now_ms - link.checked_at_ms <= self.serve_stale_for_ms => {
+            Resolution::Unavailable if now_ms.saturating_sub(link.checked_at_ms) <= self.serve_stale_for_ms => {
                 self.metrics.cache_lookup(CacheResult::Stale);
                 Resolution::Found(link)
             }
@@ -162,9 +166,8 @@ impl LinkCache {
         }
         let (cache, link, lane, code) = (Arc::clone(self), Arc::clone(link), lane.clone(), code.to_owned());
         actix_web::rt::spawn(async move {
-            if matches!(cache.load(&code, &lane, now_ms).await, Resolution::Unavailable) {
-                link.being_checked.store(false, Ordering::Relaxed);
-            }
+            cache.load(&code, &lane, now_ms).await;
+            link.being_checked.store(false, Ordering::Relaxed);
         });
     }
 
@@ -195,42 +198,45 @@ impl LinkCache {
 
     fn board(&self, code: &str, asked_at_ms: u64) -> Boarding<'_> {
         let mut flights = self.lock_flights();
-        if let Some(flight) = flights.get(code) {
+        // Who comes after a change must not be told what was asked before it: such a flight is left to those who are on it.
+        if let Some(flight) = flights.get(code).filter(|flight| flight.overtaken_by.load(Ordering::Relaxed) == 0) {
             return Boarding::Passenger(flight.clone());
         }
         let Some(code) = code.parse::<Code>().ok().filter(|_| flights.len() < FLIGHTS_MAX) else {
             return Boarding::Full;
         };
         let (land, landed) = watch::channel(None);
-        let id = Arc::new(());
-        flights.insert(code.clone(), Flight { landed, id: Arc::clone(&id) });
-        Boarding::Pilot(Takeoff { cache: self, code, asked_at_ms, land, id })
+        let overtaken_by = Arc::new(AtomicU64::new(0));
+        flights.insert(code.clone(), Flight { landed, overtaken_by: Arc::clone(&overtaken_by) });
+        Boarding::Pilot(Takeoff { cache: self, code, asked_at_ms, land, overtaken_by })
     }
 
     /// Keeps what Redis said, unless `code` changed meanwhile. Holds the flights' lock, as a change does, so that one of the two comes first.
     fn keep(&self, flight: &Takeoff<'_>, answer: Result<Option<Resolved>, StoreError>) -> Resolution {
         let code = &flight.code;
         let mut flights = self.lock_flights();
-        let overtaken = !flights.get(code).is_some_and(|other| Arc::ptr_eq(&other.id, &flight.id));
-        if !overtaken {
+        // A flight that another has replaced isn't told of changes any more, so nothing is known of its freshness.
+        let replaced = !flights.get(code).is_some_and(|other| Arc::ptr_eq(&other.overtaken_by, &flight.overtaken_by));
+        if !replaced {
             flights.remove(code);
         }
+        let announced = if replaced { u64::MAX } else { flight.overtaken_by.load(Ordering::Relaxed) };
         if answer.is_ok() {
             self.failures.store(0, Ordering::Relaxed);
         }
         match answer {
-            Ok(Some(resolved)) => self.keep_link(code, &resolved, flight.asked_at_ms, overtaken),
+            Ok(Some(resolved)) => self.keep_link(code, &resolved, flight.asked_at_ms, announced),
             Ok(None) => {
-                if !overtaken {
+                if announced == 0 {
                     self.links.remove(code);
                     self.unknown.insert(code.clone(), flight.asked_at_ms + millis(UNKNOWN_FOR));
                 }
                 Resolution::Unknown
             }
             Err(error) => {
-                match error {
+                match &error {
                     StoreError::Unavailable(_) => self.note_failure(),
-                    StoreError::Corrupt { .. } => tracing::error!("{error}"),
+                    StoreError::Corrupt(_) => self.report(&error),
                 }
                 Resolution::Unavailable
             }
@@ -244,29 +250,42 @@ impl LinkCache {
         }
     }
 
-    fn keep_link(&self, code: &Code, resolved: &Resolved, asked_at_ms: u64, overtaken: bool) -> Resolution {
+    fn keep_link(&self, code: &Code, resolved: &Resolved, asked_at_ms: u64, announced: u64) -> Resolution {
         let Some(link) = CachedLink::new(resolved, asked_at_ms) else {
-            tracing::error!("link:{{{code}}} in Redis holds a target that can't be sent as a header");
+            self.report(&StoreError::Corrupt(format!("link:{{{code}}}: a target that can't be sent as a header")));
             return Resolution::Unavailable;
         };
         let link = Arc::new(link);
-        if overtaken {
+        if link.version < announced {
             return Resolution::Found(link);
         }
         // What is known never goes back, whatever a replica or a restored Redis says.
         let newer = self.links.peek(code).filter(|known| known.version > link.version);
-        if let Some(known) = newer {
-            return Resolution::Found(known);
-        }
+        let link = newer.map_or(link, |known| Arc::new(known.checked_again(asked_at_ms)));
         self.unknown.remove(code);
         self.links.insert(code.clone(), Arc::clone(&link));
         Resolution::Found(link)
     }
 
-    /// Forgets what is known of a code, unless that is the change to `version` already or a later one, and what is being loaded.
+    /// Logs damaged data, once a minute at most: each visitor of the link meets it.
+    pub fn report(&self, error: &StoreError) {
+        let now_ms = self.clock_ms();
+        let next_ms = self.report_after_ms.load(Ordering::Relaxed);
+        let mine = now_ms >= next_ms
+            && (self.report_after_ms)
+                .compare_exchange(next_ms, now_ms + millis(REPORT_INTERVAL), Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if mine {
+            tracing::error!("{error}");
+        }
+    }
+
+    /// Forgets what is known of a code, unless that is the change to `version` already or a later one; so too of what is being loaded.
     pub fn forget(&self, code: &str, version: u64) {
-        let mut flights = self.lock_flights();
-        flights.remove(code);
+        let flights = self.lock_flights();
+        if let Some(flight) = flights.get(code) {
+            flight.overtaken_by.fetch_max(version, Ordering::Relaxed);
+        }
         // A message about a link's creation may come after its first visit: what that one found stays.
         self.links.remove_if(code, |known| known.version < version);
         self.unknown.remove(code);
@@ -308,7 +327,7 @@ impl CachedLink {
     /// `None` when the target has bytes that no header may have: then no merlink wrote it.
     fn new(resolved: &Resolved, asked_at_ms: u64) -> Option<Self> {
         Some(Self {
-            location: HeaderValue::from_str(resolved.target.as_str()).ok()?,
+            location: HeaderValue::from_str(resolved.target.as_str()).ok().filter(|value| value.to_str().is_ok())?,
             state: resolved.state,
             expires_at: resolved.expires_at,
             forward_query: resolved.forward_query,
@@ -316,6 +335,23 @@ impl CachedLink {
             checked_at_ms: asked_at_ms,
             being_checked: AtomicBool::new(false),
         })
+    }
+
+    /// Where the link leads, for pages.
+    pub fn target(&self) -> Target {
+        Target::from_store(self.location.to_str().expect("checked when the entry was made").to_owned())
+    }
+
+    fn checked_again(&self, asked_at_ms: u64) -> Self {
+        Self {
+            location: self.location.clone(),
+            state: self.state,
+            expires_at: self.expires_at,
+            forward_query: self.forward_query,
+            version: self.version,
+            checked_at_ms: asked_at_ms,
+            being_checked: AtomicBool::new(false),
+        }
     }
 }
 
@@ -334,7 +370,7 @@ struct Takeoff<'a> {
     code: Code,
     asked_at_ms: u64,
     land: watch::Sender<Option<Resolution>>,
-    id: Arc<()>,
+    overtaken_by: Arc<AtomicU64>,
 }
 
 impl Takeoff<'_> {
@@ -348,7 +384,7 @@ impl Takeoff<'_> {
 impl Drop for Takeoff<'_> {
     fn drop(&mut self) {
         let mut flights = self.cache.lock_flights();
-        if flights.get(&self.code).is_some_and(|flight| Arc::ptr_eq(&flight.id, &self.id)) {
+        if flights.get(&self.code).is_some_and(|flight| Arc::ptr_eq(&flight.overtaken_by, &self.overtaken_by)) {
             flights.remove(&self.code);
         }
     }

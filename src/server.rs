@@ -12,10 +12,10 @@ use actix_web::{
     web::{Data, ThinData},
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinHandle,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
@@ -35,6 +35,9 @@ const SHUTDOWN_S: u64 = 10;
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// For a request's head. Half a head gets 408 then.
 const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+/// For the watch's first word when Redis is there: normally a few milliseconds.
+const WATCH_START_MAX: Duration = Duration::from_secs(1);
+const WATCH_POLL: Duration = Duration::from_millis(2);
 /// Redis' settings may be changed while it runs.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -64,21 +67,26 @@ pub enum ServeError {
 ///
 /// When it can't be started; the message says what to do. Once it runs, nothing ends it but a signal.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
+    // First of all, so that a signal during the start is heard, also as a container's first process.
+    let mut signals = Signals::listen()?;
     let lock = DataDirLock::claim(&config.data_dir)?;
     let metrics = Metrics::new();
     let store = Store::new(&config, Arc::clone(&metrics))?;
-    let redis = OwnRedis::start(&config, &store).await?;
-    let result = serve_with(config, store, metrics).await;
+    let redis = tokio::select! {
+        started = OwnRedis::start(&config, &store) => started?,
+        () = signals.next() => return Ok(()),
+    };
+    let result = serve_with(config, store, metrics, signals).await;
     redis.stop().await;
     drop(lock);
     result
 }
 
-async fn serve_with(config: Config, store: Store, metrics: Arc<Metrics>) -> Result<(), ServeError> {
-    check_safety(&config, &store, &metrics).await?;
+async fn serve_with(config: Config, store: Store, metrics: Arc<Metrics>, signals: Signals) -> Result<(), ServeError> {
+    let redis_answers = check_safety(&config, &store, &metrics).await?;
     let (clicks, flush_thread) = Clicks::start(&config, &store, &metrics)?;
     let app = Data::new(App::new(config, metrics, store, clicks));
-    let result = run(&app).await;
+    let result = run(&app, redis_answers, signals).await;
     // Aside, so that this runtime goes on looking after a Redis of our own, into which the last clicks flow.
     let drained = tokio::task::spawn_blocking(move || flush_thread.drain()).await;
     drained.map_err(io::Error::from)?;
@@ -86,16 +94,24 @@ async fn serve_with(config: Config, store: Store, metrics: Arc<Metrics>) -> Resu
 }
 
 /// Listens until the signal, and until the last answer is out.
-async fn run(app: &Data<App>) -> Result<(), ServeError> {
-    let crawler_list = std::thread::spawn(redirect::visitor::warm_up);
+async fn run(app: &Data<App>, redis_answers: bool, signals: Signals) -> Result<(), ServeError> {
+    let crawler_list = tokio::task::spawn_blocking(redirect::visitor::warm_up);
     if let Some(path) = &app.config.redirect.deny_file {
         app.denied.load(path).map_err(ServeError::DenyFile)?;
     }
+    let tasks = background_tasks(app);
+    // No visitor waits for the list to be compiled, and none is sent away because the watch hasn't yet said that Redis may be asked.
+    let _ = crawler_list.await;
+    if redis_answers {
+        let trusted = async {
+            while !app.cache.is_trusted() {
+                sleep(WATCH_POLL).await;
+            }
+        };
+        let _ = timeout(WATCH_START_MAX, trusted).await;
+    }
     let (public, public_address) = public_server(app)?;
     let (operator, operator_address) = operator_server(app)?;
-    let tasks = background_tasks(app);
-    // No visitor waits for the list to be compiled.
-    let _ = crawler_list.join();
     tracing::info!(
         public.addr = %public_address,
         operator.addr = %operator_address,
@@ -103,7 +119,7 @@ async fn run(app: &Data<App>) -> Result<(), ServeError> {
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    let stopper = stop_on_signal(Data::clone(app), public.handle())?;
+    let stopper = tokio::spawn(stop_on_signal(Data::clone(app), public.handle(), signals));
     let operator_handle = operator.handle();
     let operator_task = tokio::spawn(operator);
     public.await?;
@@ -122,7 +138,7 @@ fn public_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
     let shared = Data::clone(app);
     let server = HttpServer::new(move || {
         // Called in each worker, so each has a connection of its own for look-ups.
-        let lane = shared.store.lane().expect("the address was understood when the store was made");
+        let lane = shared.store.lane();
         WebApp::new().app_data(Data::clone(&shared)).app_data(ThinData(lane)).configure(routes::public)
     })
     .workers(app.config.public.workers)
@@ -163,40 +179,52 @@ fn background_tasks(app: &Data<App>) -> Vec<JoinHandle<()>> {
     tasks
 }
 
-/// On the first signal: not ready, then stop with grace. A second one is heard too: it stops at once.
-fn stop_on_signal(app: Data<App>, server: ServerHandle) -> io::Result<JoinHandle<()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::spawn(async move {
-        let mut graceful = true;
-        loop {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
-            tracing::info!("{name}: stopping");
-            app.stop();
-            let server = server.clone();
-            tokio::spawn(async move { server.stop(graceful).await });
-            graceful = false;
-        }
-    }))
+/// The two signals that end the service.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-/// Refuses to start on a Redis that would lose what it acknowledges. One that is away is judged when it comes.
-async fn check_safety(config: &Config, store: &Store, metrics: &Metrics) -> Result<(), ServeError> {
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        let name = tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        };
+        tracing::info!("{name}: stopping");
+    }
+}
+
+/// On the first signal: not ready, then stop with grace. A second one is heard too: it stops at once.
+async fn stop_on_signal(app: Data<App>, server: ServerHandle, mut signals: Signals) {
+    let mut graceful = true;
+    loop {
+        signals.next().await;
+        app.stop();
+        let server = server.clone();
+        tokio::spawn(async move { server.stop(graceful).await });
+        graceful = false;
+    }
+}
+
+/// Refuses to start on a Redis that would lose what it acknowledges; answers whether there is one. One that is away is judged when it comes.
+async fn check_safety(config: &Config, store: &Store, metrics: &Metrics) -> Result<bool, ServeError> {
     match store.safety().await {
         Ok(safety) => {
             note_safety(&safety, metrics);
             if safety.dangers.is_empty() || config.redis.allow_unsafe {
-                Ok(())
+                Ok(true)
             } else {
                 Err(ServeError::Unsafe(safety.dangers))
             }
         }
         Err(error) => {
             tracing::warn!("starting without Redis, which should be at {}: {error}", store.place());
-            Ok(())
+            Ok(false)
         }
     }
 }

@@ -15,7 +15,6 @@ use crate::{
     cache::LinkCache,
     clicks::Clicks,
     config::Config,
-    domain::Code,
     limits::PerMinute,
     metrics::Metrics,
     redirect::{deny::DenyList, fixed::FixedPages, pages::Site},
@@ -38,8 +37,15 @@ pub struct App {
     pub api_requests: Option<PerMinute<String>>,
     /// Visits of unknown codes by visitor. `None`: unlimited.
     pub misses: Option<PerMinute<IpAddr>>,
-    totals: Mutex<Option<(Instant, Totals)>>,
+    totals: Mutex<Counted>,
     stopping: AtomicBool,
+}
+
+/// The totals as they were last counted, and when that was last tried.
+#[derive(Default)]
+struct Counted {
+    tried_at: Option<Instant>,
+    totals: Option<Totals>,
 }
 
 impl App {
@@ -52,7 +58,7 @@ impl App {
             site,
             api_requests: PerMinute::new(config.limits.api_per_minute),
             misses: PerMinute::new(config.limits.misses_per_minute),
-            totals: Mutex::new(None),
+            totals: Mutex::default(),
             stopping: AtomicBool::new(false),
             config,
             metrics,
@@ -62,7 +68,7 @@ impl App {
     }
 
     /// A link as it is printed.
-    pub fn short_url(&self, code: &Code) -> String {
+    pub fn short_url(&self, code: &str) -> String {
         format!("{}/{code}", self.config.public.base_url.as_str())
     }
 
@@ -77,15 +83,15 @@ impl App {
 
     /// The totals, at most ten seconds old; older ones, or none, while Redis is away. Many visitors make one count.
     pub async fn totals(&self) -> Option<Totals> {
-        let mut kept = self.totals.lock().await;
-        let fresh = kept.filter(|(counted_at, _)| counted_at.elapsed() < TOTALS_FOR);
-        if fresh.is_none() && self.cache.is_trusted() {
+        let mut counted = self.totals.lock().await;
+        if counted.tried_at.is_none_or(|at| at.elapsed() >= TOTALS_FOR) && self.cache.is_trusted() {
             match self.store.totals().await {
-                Ok(totals) => *kept = Some((Instant::now(), totals)),
+                Ok(totals) => counted.totals = Some(totals),
                 Err(error) => tracing::debug!("totals can't be counted: {error}"),
             }
+            counted.tried_at = Some(Instant::now());
         }
-        kept.map(|(_, totals)| totals)
+        counted.totals
     }
 }
 

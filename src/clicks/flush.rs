@@ -77,6 +77,11 @@ enum FlushError {
     Journal(#[from] std::io::Error),
     #[error("Redis' click positions keep moving: is another merlink running with a copy of this data_dir?")]
     Unsettled,
+    #[error(
+        "Redis has counted clicks beyond the end of this click journal: an older copy of data_dir/journal was put back. Stop merlink, move \
+         data_dir/journal away, and start it again; what came since the start would otherwise be taken for counted"
+    )]
+    Rewound,
 }
 
 /// A code's name, or `None` for the counters over all links.
@@ -100,8 +105,24 @@ pub struct Flusher {
     /// Flushed segments, by the time at which they were.
     kept: VecDeque<(u64, Instant)>,
     lost_logged: u64,
-    logged_at: Option<Instant>,
+    loss_log: Seldom,
+    segment_log: Seldom,
+    away_log: Seldom,
     away_since: Option<Instant>,
+}
+
+/// Lets something be logged once in [`LOG_INTERVAL`].
+#[derive(Default)]
+struct Seldom(Option<Instant>);
+
+impl Seldom {
+    fn may_log(&mut self) -> bool {
+        let due = self.0.is_none_or(|at| at.elapsed() >= LOG_INTERVAL);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
 }
 
 /// The life of the flushing thread.
@@ -120,13 +141,7 @@ pub fn run(
         }
     };
     runtime.block_on(async {
-        let store = match store.clicks(journal.instance()) {
-            Ok(store) => store,
-            Err(error) => {
-                tracing::error!("clicks stay in the journal: {error}");
-                return;
-            }
-        };
+        let store = store.clicks(journal.instance());
         let mut flusher = Flusher::new(journal, store, metrics, settings);
         let mut sync = SyncEverySecond::default();
         while !*stop.borrow() {
@@ -154,7 +169,9 @@ impl Flusher {
             earlier_runs_counted: false,
             kept: VecDeque::new(),
             lost_logged: 0,
-            logged_at: None,
+            loss_log: Seldom::default(),
+            segment_log: Seldom::default(),
+            away_log: Seldom::default(),
             away_since: None,
         }
     }
@@ -165,13 +182,14 @@ impl Flusher {
             Ok(()) => {
                 if let Some(since) = self.away_since.take() {
                     tracing::info!("clicks reach Redis again after {} s", since.elapsed().as_secs());
+                    self.away_log = Seldom::default();
                 }
                 INTERVAL
             }
             Err(error) => {
-                if self.away_since.is_none() {
+                self.away_since.get_or_insert_with(Instant::now);
+                if self.away_log.may_log() {
                     tracing::warn!("clicks wait in the journal: {error}");
-                    self.away_since = Some(Instant::now());
                 }
                 // Whatever was answered before is to be doubted: Redis may come back as it was some time ago.
                 self.verified_at = None;
@@ -251,6 +269,10 @@ impl Flusher {
     async fn verify(&mut self) -> Result<(), FlushError> {
         let counters: Vec<Counter> = self.last.keys().cloned().collect();
         let positions = self.store.positions(&counters).await?;
+        let end = self.journal.end();
+        if positions.iter().any(|position| *position > end) {
+            return Err(FlushError::Rewound);
+        }
         let behind: HashMap<Counter, u64> =
             counters.into_iter().zip(positions).filter(|(counter, position)| *position < self.last[counter]).collect();
         let repaired = if behind.is_empty() { 0 } else { self.repair(behind, self.flushed).await? };
@@ -362,7 +384,8 @@ impl Flusher {
 
     /// Makes the next segment ahead, and removes those that were flushed long enough ago, or whose room is needed for new clicks.
     fn look_after_segments(&mut self) {
-        if self.verified_at.is_some() {
+        // Only then is it certain that what lies before `flushed` is in Redis, or was.
+        if self.earlier_runs_counted {
             let newest = self.kept.back().map(|(base, _)| *base);
             for base in self.journal.segments_before(self.flushed) {
                 if newest.is_none_or(|newest| base > newest) {
@@ -374,7 +397,9 @@ impl Flusher {
                     break;
                 }
                 if let Err(error) = self.journal.remove(base) {
-                    tracing::warn!("a flushed segment of the click journal can't be removed: {error}");
+                    if self.segment_log.may_log() {
+                        tracing::warn!("a flushed segment of the click journal can't be removed: {error}");
+                    }
                     break;
                 }
                 self.kept.pop_front();
@@ -388,13 +413,12 @@ impl Flusher {
 
     fn log_losses(&mut self) {
         let lost = self.metrics.clicks.lost.get();
-        if lost > self.lost_logged && self.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
+        if lost > self.lost_logged && self.loss_log.may_log() {
             tracing::error!(
                 "{} clicks could not be kept: the disk is full or clicks.journal_bytes_max is reached",
                 lost - self.lost_logged
             );
             self.lost_logged = lost;
-            self.logged_at = Some(Instant::now());
         }
     }
 }

@@ -120,15 +120,25 @@ impl Journal {
         let instance = read_or_make_instance(folder, files.is_empty()).map_err(unusable)?;
         let next_base = files.last().map_or(0, |(base, _)| base + SEGMENT_BYTES);
         let mut writer = Writer { segment: None, spare: None, next_base, retry_at: None, unsynced: Vec::new(), files };
-        let segment = writer.make_segment(folder, bytes_max).map_err(unusable)?;
-        let end = segment.end();
-        writer.install(segment);
+        // A full disk keeps nobody from starting: what is in the journal has to be brought to Redis before there can be room.
+        let (end, failing) = match writer.make_segment(folder, bytes_max) {
+            Ok(segment) => {
+                let end = segment.end();
+                writer.install(segment);
+                (end, false)
+            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                writer.retry_at = Some(Instant::now());
+                (next_base, true)
+            }
+            Err(error) => return Err(unusable(error)),
+        };
         Ok(Self {
             folder: folder.to_owned(),
             instance,
             bytes_max,
             end: AtomicU64::new(end),
-            failing: AtomicBool::new(false),
+            failing: AtomicBool::new(failing),
             writer: Mutex::new(writer),
         })
     }
@@ -163,19 +173,31 @@ impl Journal {
         kept.is_some()
     }
 
-    /// Makes the next segment before it is needed.
+    /// Makes the next segment before it is needed; aside, so that no visitor waits for the disk.
     pub fn prepare(&self) {
-        let mut writer = self.lock();
-        let nearly_full = writer.segment.as_ref().is_none_or(|segment| segment.written as u64 > SEGMENT_BYTES / 2);
-        if nearly_full && writer.spare.is_none() && writer.may_retry() {
-            match writer.make_segment(&self.folder, self.bytes_max) {
-                Ok(spare) => writer.spare = Some(spare),
-                Err(_) => writer.retry_at = Some(Instant::now() + RETRY_SEGMENT_AFTER),
+        let base = {
+            let mut writer = self.lock();
+            let nearly_full = writer.segment.as_ref().is_none_or(|segment| segment.written as u64 > SEGMENT_BYTES / 2);
+            if !nearly_full || writer.spare.is_some() || !writer.may_retry() {
+                return;
             }
-        }
-        // There is room again, and nobody may come to find out: who isn't ready is sent no visitors.
-        if writer.spare.is_some() {
-            self.failing.store(false, Ordering::Relaxed);
+            writer.reserve_base(self.bytes_max)
+        };
+        let spare = base.and_then(|base| Segment::make(&self.folder, base));
+        let mut writer = self.lock();
+        match spare {
+            Ok(spare) => {
+                // In the meantime a visitor may have needed one, and made one further on: the sequence only goes forward.
+                if writer.segment.as_ref().is_none_or(|segment| segment.base < spare.base) {
+                    writer.spare = Some(spare);
+                    writer.retry_at = None;
+                    // There is room again, and nobody may come to find out: who isn't ready is sent no visitors.
+                    self.failing.store(false, Ordering::Relaxed);
+                } else {
+                    let _ = fs::remove_file(segment_path(&self.folder, spare.base));
+                }
+            }
+            Err(_) => writer.retry_at = Some(Instant::now() + RETRY_SEGMENT_AFTER),
         }
     }
 
@@ -215,7 +237,11 @@ impl Journal {
                 continue;
             }
             let first = from.max(base + MAGIC.len() as u64);
-            let bytes = read_segment(&self.folder, base, first, end.min(base + size))?;
+            let bytes = match read_segment(&self.folder, base, first, end.min(base + size)) {
+                // Somebody made room by hand: what it held and Redis lacks is lost, and nothing can bring it back.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                bytes => bytes?,
+            };
             for record in records(&bytes, first) {
                 if visit(record).is_break() {
                     return Ok(());
@@ -241,9 +267,12 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// When the file can't be removed.
+    /// When the file can't be removed. That somebody else has done so is no error.
     pub fn remove(&self, base: u64) -> io::Result<()> {
-        fs::remove_file(segment_path(&self.folder, base))?;
+        match fs::remove_file(segment_path(&self.folder, base)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         self.lock().files.retain(|(other, _)| *other != base);
         Ok(())
     }
@@ -253,9 +282,10 @@ impl Journal {
         self.lock().bytes()
     }
 
-    /// Whether another segment would go beyond the bound.
+    /// Whether another segment would go beyond the bound, or the disk had no room for the last one that was tried.
     pub fn is_full(&self) -> bool {
-        self.bytes() + SEGMENT_BYTES > self.bytes_max
+        let writer = self.lock();
+        writer.retry_at.is_some() || writer.bytes() + SEGMENT_BYTES > self.bytes_max
     }
 
     fn lock(&self) -> MutexGuard<'_, Writer> {
@@ -315,12 +345,18 @@ impl Writer {
     }
 
     fn make_segment(&mut self, folder: &Path, bytes_max: u64) -> io::Result<Segment> {
+        let base = self.reserve_base(bytes_max)?;
+        Segment::make(folder, base)
+    }
+
+    /// Where the next segment starts, if the bound allows one. Positions that come to nothing are never used.
+    fn reserve_base(&mut self, bytes_max: u64) -> io::Result<u64> {
         if self.bytes() + SEGMENT_BYTES > bytes_max {
             return Err(io::Error::new(io::ErrorKind::StorageFull, "clicks.journal_bytes_max is reached"));
         }
-        let segment = Segment::make(folder, self.next_base)?;
+        let base = self.next_base;
         self.next_base += SEGMENT_BYTES;
-        Ok(segment)
+        Ok(base)
     }
 }
 
@@ -338,6 +374,8 @@ impl Segment {
             }
         };
         map[..MAGIC.len()].copy_from_slice(MAGIC);
+        // A name that a power cut took away would be given again, and its positions with it.
+        File::open(folder)?.sync_all()?;
         Ok(Self { base, written: MAGIC.len(), first_at: None, map, file: Arc::new(file) })
     }
 
@@ -487,11 +525,14 @@ fn decode_click(byte: u8) -> Option<Click> {
 
 fn read_or_make_instance(folder: &Path, is_new: bool) -> io::Result<String> {
     let path = folder.join(INSTANCE_FILE);
-    if !is_new && let Ok(name) = fs::read_to_string(&path) {
+    if !is_new {
+        // Under another name everything in the journal would be counted once more.
+        let name = fs::read_to_string(&path)?;
         let name = name.trim();
-        if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Ok(name.to_owned());
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file \"instance\" in it is damaged"));
         }
+        return Ok(name.to_owned());
     }
     let name = nanoid::nanoid!(INSTANCE_LENGTH, &INSTANCE_ALPHABET);
     let draft = folder.join("instance.new");
@@ -655,6 +696,45 @@ mod tests {
         let first = open(folder.path()).instance().to_owned();
         fs::remove_file(segment_path(folder.path(), 0)).expect("removed");
         assert_ne!(open(folder.path()).instance(), first);
+    }
+
+    #[test]
+    fn a_damaged_instance_file_stops_the_start_rather_than_counting_everything_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(open(folder.path()));
+        fs::write(folder.path().join(INSTANCE_FILE), [0xff, 0xfe]).expect("written");
+        assert!(matches!(Journal::open(folder.path(), BYTES_MAX), Err(JournalError::Unusable(..))));
+    }
+
+    #[test]
+    fn a_journal_at_its_bound_opens_and_goes_on_when_it_gets_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = Journal::open(folder.path(), 2 * SEGMENT_BYTES).expect("a journal");
+        while journal.append("abc", Click::Bot, 1) {}
+        let before = all(&journal);
+        drop(journal);
+        let journal = Journal::open(folder.path(), 2 * SEGMENT_BYTES).expect("it opens");
+        assert!(journal.is_failing() && journal.is_full());
+        assert_eq!(all(&journal).len(), before.len());
+        assert!(!journal.append("abc", Click::Bot, 2));
+        let flushed = journal.end();
+        for base in journal.segments_before(flushed) {
+            journal.remove(base).expect("removed");
+        }
+        while journal.is_failing() {
+            journal.prepare();
+            std::thread::yield_now();
+        }
+        assert!(journal.append("abc", Click::Bot, 3));
+        assert!(journal.end() > flushed);
+    }
+
+    #[test]
+    fn a_segment_that_somebody_removed_is_gone_without_a_fuss() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = open(folder.path());
+        fs::remove_file(segment_path(folder.path(), 0)).expect("removed");
+        journal.remove(0).expect("no error");
     }
 
     #[test]

@@ -34,8 +34,6 @@ pub struct FlushThread {
 pub enum ClicksError {
     #[error(transparent)]
     Journal(#[from] JournalError),
-    #[error(transparent)]
-    Store(#[from] crate::store::StoreError),
     #[error("the thread that flushes clicks can't be started: {0}")]
     Thread(#[source] std::io::Error),
 }

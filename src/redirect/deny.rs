@@ -40,13 +40,15 @@ impl DenyList {
     ///
     /// When it can't be read.
     pub fn load(&self, path: &Path) -> io::Result<()> {
-        self.replace(parse(&fs::read_to_string(path)?));
+        // A comment in another encoding must not keep a code from being stopped.
+        self.replace(parse(&String::from_utf8_lossy(&fs::read(path)?)));
         Ok(())
     }
 
     /// Reads the file again whenever it changes. One that can't be read leaves what was read before.
     pub async fn keep_reading(&self, path: PathBuf) {
-        let mut seen = fingerprint(&path);
+        // Nothing seen yet: it may have changed since it was loaded.
+        let mut seen = None;
         loop {
             tokio::time::sleep(POLL).await;
             let now = fingerprint(&path);
@@ -54,7 +56,7 @@ impl DenyList {
                 continue;
             }
             match self.load(&path) {
-                Ok(()) => tracing::info!("read redirect.deny_file again"),
+                Ok(()) => tracing::info!("read redirect.deny_file"),
                 Err(error) => tracing::error!("redirect.deny_file can't be read; what it said before holds: {error}"),
             }
             seen = now;

@@ -52,7 +52,7 @@ async fn answer(request: &HttpRequest, app: &App, lane: &Lane) -> (Option<Outcom
     let now = Timestamp::now();
     match app.cache.resolve(&visit.code, lane).await {
         Resolution::Found(link) if !is_live(&link, now) => (Some(Outcome::Gone), app.pages.answer(Page::Gone)),
-        Resolution::Found(_) if visit.preview => preview::answer(app, &visit.code).await,
+        Resolution::Found(link) if visit.preview => preview::answer(app, lane, &visit.code, &link).await,
         Resolution::Found(link) => go(request, app, &visit, &link, now),
         Resolution::Unknown => unknown(request, app),
         Resolution::Unavailable => (Some(Outcome::Unavailable), app.pages.answer(Page::Unavailable)),

@@ -65,9 +65,7 @@ impl Store {
         if fields.is_empty() {
             return Ok(None);
         }
-        decode(id, &fields)
-            .map(Some)
-            .ok_or_else(|| StoreError::Corrupt { key, detail: "a missing or odd field".to_owned() })
+        decode(id, &fields).map(Some).ok_or_else(|| StoreError::Corrupt(format!("{key}: a missing or odd field")))
     }
 
     /// Revokes a key for good; `false` when there is none of this id. Revoking twice keeps the first time.

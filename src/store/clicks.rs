@@ -2,17 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{Pipeline, Script, aio::ConnectionManager};
+use redis::{Pipeline, Script};
 
 use super::{
-    Store, StoreError, connect,
+    Store, StoreError,
     keys::{self, class_field, click_field},
-    measured,
+    wire::Wire,
 };
-use crate::{
-    domain::Click,
-    metrics::{Metrics, Operation},
-};
+use crate::{domain::Click, metrics::Operation};
 
 /// For one pipeline. Longer than a citizen's or an officer's: nobody waits, and a stretch sent twice costs twice.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -51,25 +48,19 @@ pub type Applied = u64;
 /// The flusher's own connection, with this instance's name.
 #[derive(Clone)]
 pub struct ClickStore {
-    connection: ConnectionManager,
+    wire: Wire,
     position_field: String,
     apply: Script,
-    metrics: Arc<Metrics>,
 }
 
 impl Store {
     /// Prepares the connection over which `instance` counts; it opens with its first use.
-    ///
-    /// # Errors
-    ///
-    /// When the address isn't one that the Redis client understands.
-    pub fn clicks(&self, instance: &str) -> Result<ClickStore, StoreError> {
-        Ok(ClickStore {
-            connection: ConnectionManager::new_lazy_with_config(self.client.clone(), connect::manager(DEADLINE))?,
+    pub fn clicks(&self, instance: &str) -> ClickStore {
+        ClickStore {
+            wire: Wire::new(self.client.clone(), Arc::clone(&self.metrics), DEADLINE),
             position_field: click_field::position(instance),
             apply: Script::new(include_str!("lua/apply_clicks.lua")),
-            metrics: Arc::clone(&self.metrics),
-        })
+        }
     }
 }
 
@@ -121,9 +112,7 @@ impl ClickStore {
         operation: Operation,
         calls: &Pipeline,
     ) -> Result<Vec<T>, StoreError> {
-        let mut connection = self.connection.clone();
-        let exchange = async { Ok(calls.query_async(&mut connection).await?) };
-        measured(&self.metrics, operation, DEADLINE, exchange).await
+        self.wire.ask(operation, async |redis| calls.query_async(redis).await).await
     }
 }
 

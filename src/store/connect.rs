@@ -11,7 +11,7 @@ use std::{
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError,
-    TlsCertificates, aio::ConnectionManagerConfig, io::tcp::TcpSettings,
+    TlsCertificates, io::tcp::TcpSettings,
 };
 
 use super::{DEADLINE, StoreSettingsError};
@@ -68,13 +68,4 @@ fn pool(info: &ConnectionInfo, size: usize) -> Result<Pool, StoreSettingsError> 
         .runtime(Runtime::Tokio1)
         .build()
         .map_err(|error| StoreSettingsError(error.to_string()))
-}
-
-/// For a connection that reopens itself: a failed command starts one new attempt, the next command waits for that one, and nobody
-/// retries behind the caller's back.
-pub fn manager(response_timeout: Duration) -> ConnectionManagerConfig {
-    ConnectionManagerConfig::new()
-        .set_number_of_retries(0)
-        .set_connection_timeout(Some(Duration::from_secs(1)))
-        .set_response_timeout(Some(response_timeout))
 }

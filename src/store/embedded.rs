@@ -5,22 +5,29 @@
 //! clicks into a Redis that is still there. The data directory's lock keeps two merlinks from starting two.
 
 use std::{
-    env, fs, io,
+    env,
+    fs::{self, File},
+    io::{self, Read as _, Seek as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::{
     io::AsyncWriteExt as _,
+    net::UnixStream,
     process::{Child, Command},
     sync::watch,
     time::{Instant, sleep, timeout},
 };
 
 use super::{Store, StoreError, connect};
-use crate::config::{self, Config};
+use crate::{
+    config::{self, Config},
+    metrics::Operation,
+};
 
 /// What it runs with. Port, socket and folder come on the command line.
 const SETTINGS: &str = include_str!("../../config/redis.conf");
@@ -34,13 +41,16 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Between looks at a server that is starting. An empty one answers after some 10 ms.
 const POLL: Duration = Duration::from_millis(5);
 /// Between looks at an adopted server, which can't be waited for as a child can.
-const ADOPTED_POLL: Duration = Duration::from_millis(250);
+const ADOPTED_POLL: Duration = Duration::from_millis(100);
 /// Time for a server to load its data before merlink goes on without it, not ready yet. 1 million links load in some 2 s.
 const LOADING_MAX: Duration = Duration::from_secs(10);
 /// Time for SHUTDOWN before the server is killed. With `appendfsync always` nothing acknowledged depends on it.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
-/// Between two starts of a server that keeps dying.
-const RESTART_PAUSE: Duration = Duration::from_millis(200);
+/// A server that lived for this long was well, and is started again at once.
+const STEADY: Duration = Duration::from_secs(10);
+/// Between two starts of a server that keeps dying: each time twice as long, up to the second.
+const RESTART_PAUSE: Duration = Duration::from_millis(50);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// What Redis says of an append-only file whose last write was cut off (7.0.15). With `aof-load-truncated no` it then refuses to start;
 /// with `yes` it would start, and a transaction that was cut off would swallow the writes that follow it.
@@ -69,8 +79,16 @@ pub struct Embedded {
     folder: PathBuf,
     socket: PathBuf,
     program: PathBuf,
-    /// `None`: adopted.
-    child: Option<Child>,
+    server: Server,
+}
+
+/// The process, however it was come by.
+enum Server {
+    Ours(Child),
+    /// Started by a merlink that is no more.
+    Adopted(Pid),
+    /// Not yet known.
+    None,
 }
 
 impl Embedded {
@@ -88,12 +106,8 @@ impl Embedded {
         let folder = socket.parent().expect("the socket is in data_dir/redis").to_owned();
         config::make_dir(&folder).map_err(|error| file_error(&folder, error))?;
         let program = find_program().ok_or(EmbeddedError::NoProgram)?;
-        let mut embedded = Self { store, folder, socket, program, child: None };
-        if embedded.is_listening().await {
-            embedded.adopt().await?;
-        } else {
-            embedded.spawn().await?;
-        }
+        let mut embedded = Self { store, folder, socket, program, server: Server::None };
+        embedded.revive().await?;
         Ok(embedded)
     }
 
@@ -115,17 +129,25 @@ impl Embedded {
 
     /// Starts the server again whenever it dies, until `stop` says so; then shuts it down.
     pub async fn supervise(mut self, mut stop: watch::Receiver<bool>) {
+        let mut pause = Duration::ZERO;
         loop {
-            let stopped = async { stop.wait_for(|stop| *stop).await.map(|_| ()) };
+            let revived_at = Instant::now();
             tokio::select! {
-                _ = stopped => break,
-                ended = self.ended() => {
-                    tracing::warn!("redis-server ended ({ended}); starting it again");
-                }
+                _ = stop.wait_for(|stop| *stop) => break,
+                ended = self.ended() => tracing::warn!("redis-server ended ({ended}); starting it again"),
+            }
+            // One death is met at once; a server that keeps dying, on a full disk perhaps, is given time.
+            pause = if revived_at.elapsed() > STEADY {
+                Duration::ZERO
+            } else {
+                (pause * 2).clamp(RESTART_PAUSE, RESTART_PAUSE_MAX)
+            };
+            if timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
+                break;
             }
             while let Err(error) = self.revive().await {
                 tracing::error!("redis-server can't be started again: {error}");
-                if timeout(RESTART_PAUSE, stop.wait_for(|stop| *stop)).await.is_ok() {
+                if timeout(RESTART_PAUSE_MAX, stop.wait_for(|stop| *stop)).await.is_ok() {
                     return;
                 }
             }
@@ -137,35 +159,33 @@ impl Embedded {
     pub async fn stop(mut self) {
         // The connection is closed by the server instead of being answered: there is no reply to look at.
         let _ = timeout(SHUTDOWN_MAX, self.store.ask_shutdown()).await;
-        let gone = async {
-            match &mut self.child {
-                Some(child) => {
-                    let _ = child.wait().await;
-                }
-                None => {
-                    while self.is_listening().await {
-                        sleep(POLL).await;
-                    }
-                }
-            }
-        };
-        if timeout(SHUTDOWN_MAX, gone).await.is_err() {
-            tracing::error!("redis-server didn't shut down within {} s", SHUTDOWN_MAX.as_secs());
-            if let Some(child) = &mut self.child {
+        if timeout(SHUTDOWN_MAX, self.ended()).await.is_ok() {
+            return;
+        }
+        tracing::error!("redis-server didn't shut down within {} s: killing it", SHUTDOWN_MAX.as_secs());
+        match &mut self.server {
+            Server::Ours(child) => {
                 let _ = child.kill().await;
             }
+            Server::Adopted(pid) => {
+                let _ = kill_process(*pid, Signal::KILL);
+            }
+            Server::None => {}
         }
     }
 
-    async fn adopt(&mut self) -> Result<(), EmbeddedError> {
-        self.wait_for_answer().await?;
-        self.child = None;
-        tracing::info!("adopted the redis-server that is alive in {}", self.folder.display());
-        Ok(())
+    /// Adopts the server that is alive, or starts one when none is.
+    async fn revive(&mut self) -> Result<(), EmbeddedError> {
+        if is_deserted(&self.socket).await { self.spawn().await } else { self.adopt().await }
     }
 
-    async fn revive(&mut self) -> Result<(), EmbeddedError> {
-        if self.is_listening().await { self.adopt().await } else { self.spawn().await }
+    async fn adopt(&mut self) -> Result<(), EmbeddedError> {
+        self.server = Server::None;
+        self.wait_for_answer().await?;
+        let pid = self.store.process_id().await.ok().flatten().and_then(Pid::from_raw);
+        self.server = Server::Adopted(pid.ok_or_else(|| EmbeddedError::Deaf(self.socket.clone()))?);
+        tracing::info!("adopted the redis-server that is alive in {}", self.folder.display());
+        Ok(())
     }
 
     /// Starts a server; mends the file of one that was killed in the middle of a write.
@@ -222,9 +242,11 @@ impl Embedded {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
+            // When the start is given up half-way. What it had acknowledged is on its disk.
+            .kill_on_drop(true)
             .spawn()
             .map_err(|error| file_error(&self.program, error))?;
-        self.child = Some(child);
+        self.server = Server::Ours(child);
         self.wait_for_answer().await
     }
 
@@ -235,7 +257,7 @@ impl Embedded {
                 Ok(()) => return Ok(()),
                 // Loading is an answer too: Redis is alive, and will be ready when it has read its file.
                 Err(StoreError::Unavailable(reason)) if Instant::now() > give_up => {
-                    if self.child.is_none() && !reason.contains("LOADING") {
+                    if matches!(self.server, Server::None) && !reason.contains("LOADING") {
                         return Err(EmbeddedError::Deaf(self.socket.clone()));
                     }
                     tracing::warn!("redis-server doesn't answer yet ({reason}); going on without it");
@@ -243,7 +265,9 @@ impl Embedded {
                 }
                 Err(_) => {}
             }
-            if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
+            if let Server::Ours(child) = &mut self.server
+                && let Ok(Some(status)) = child.try_wait()
+            {
                 return Err(EmbeddedError::Ended {
                     program: self.program.display().to_string(),
                     status: status.to_string(),
@@ -257,19 +281,19 @@ impl Embedded {
 
     /// Resolves, with what is known of the reason, when the server is no more.
     async fn ended(&mut self) -> String {
-        match &mut self.child {
-            Some(child) => child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string()),
-            None => {
-                while self.is_listening().await {
+        match &mut self.server {
+            Server::Ours(child) => {
+                child.wait().await.map_or_else(|error| error.to_string(), |status| status.to_string())
+            }
+            Server::Adopted(pid) => {
+                // A process that ended but wasn't waited for by its parent still takes signals; its socket tells.
+                while test_kill_process(*pid).is_ok() && !is_deserted(&self.socket).await {
                     sleep(ADOPTED_POLL).await;
                 }
                 "adopted, so the reason isn't known".to_owned()
             }
+            Server::None => "it never started".to_owned(),
         }
-    }
-
-    async fn is_listening(&self) -> bool {
-        tokio::net::UnixStream::connect(&self.socket).await.is_ok()
     }
 
     fn log(&self) -> PathBuf {
@@ -278,11 +302,24 @@ impl Embedded {
 }
 
 impl Store {
+    async fn process_id(&self) -> Result<Option<i32>, StoreError> {
+        let info: String =
+            self.ask(Operation::Ping, async |redis| redis::cmd("INFO").arg("server").query_async(redis).await).await?;
+        Ok(info.lines().find_map(|line| line.strip_prefix("process_id:")?.trim().parse().ok()))
+    }
+
     async fn ask_shutdown(&self) -> Result<(), StoreError> {
         let mut connection = self.client.get_multiplexed_async_connection().await?;
         redis::cmd("SHUTDOWN").arg("NOSAVE").exec_async(&mut connection).await?;
         Ok(())
     }
+}
+
+/// Whether certainly nobody listens. A server that hangs has a full queue, which is another error, and a second server beside it would
+/// spoil its files.
+async fn is_deserted(socket: &Path) -> bool {
+    let gone = |error: io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused);
+    UnixStream::connect(socket).await.is_err_and(gone)
 }
 
 fn find_program() -> Option<PathBuf> {
@@ -306,11 +343,18 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The last line of a log that may be long, and may hold anything.
 fn last_line(log: &Path) -> String {
-    fs::read_to_string(log)
-        .ok()
-        .and_then(|text| text.lines().rfind(|line| !line.trim().is_empty()).map(str::to_owned))
-        .unwrap_or_else(|| "nothing".to_owned())
+    const TAIL_BYTES: u64 = 8 * 1024;
+    let tail = File::open(log).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        file.seek(io::SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    });
+    let tail = tail.unwrap_or_default();
+    tail.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("nothing").to_owned()
 }
 
 fn file_error(path: &Path, error: io::Error) -> EmbeddedError {

@@ -123,7 +123,7 @@ impl Store {
             }
             let mut index = pipe();
             index.cmd("ZADD").arg(keys::ACCOUNTS).arg("NX").arg(created_ms).arg(new.owner.as_str()).ignore();
-            index.cmd("ZADD").arg(keys::owner(&new.owner)).arg("NX").arg(created_ms).arg(new.code.as_str()).ignore();
+            index.cmd("ZADD").arg(keys::owner(&new.owner)).arg("GT").arg(created_ms).arg(new.code.as_str()).ignore();
             index.exec_async(redis).await?;
             let history = serde_json::json!({ "by": new.by.to_string() }).to_string();
             let mut script = CREATE.key(&key);
@@ -264,7 +264,7 @@ impl Store {
             let (links, stale) = self.read_entries(owner, &entries, now).await?;
             if stale.is_empty() {
                 let in_creation = entries.len() - links.len();
-                return Ok(Page { links, count: count - in_creation });
+                return Ok(Page { links, count: count.saturating_sub(in_creation) });
             }
             self.drop_entries(owner, &stale).await?;
         }
@@ -285,7 +285,15 @@ impl Store {
             let codes: Vec<Code> = chunk.iter().map(|entry| entry.code.clone()).collect();
             let found = self.ask(Operation::LinkList, async |redis| read_links(redis, &codes).await).await?;
             for (entry, raw) in chunk.iter().zip(found) {
-                match raw.map(|raw| raw.decode(&entry.code)).transpose()? {
+                let listed = match raw.map(|raw| raw.decode(&entry.code)).transpose() {
+                    Ok(listed) => listed,
+                    // One damaged link doesn't hide all the others from their owner.
+                    Err(error) => {
+                        tracing::error!("left out of a list: {error}");
+                        continue;
+                    }
+                };
+                match listed {
                     Some(listed) if listed.link.owner == *owner => links.push(listed),
                     None if now.as_millisecond() - entry.created_ms < IN_CREATION_MS => {}
                     Some(_) | None => stale.push(entry.code.clone()),
@@ -467,7 +475,7 @@ impl RawLink {
     }
 
     fn decode(self, code: &Code) -> Result<ListedLink, StoreError> {
-        let corrupt = |detail: &str| StoreError::Corrupt { key: keys::link(code.as_str()), detail: detail.to_owned() };
+        let corrupt = |detail: &str| StoreError::Corrupt(format!("{}: {detail}", keys::link(code.as_str())));
         let created_ms = self.created.ok_or_else(|| corrupt("no time of creation"))?;
         let time = |ms: i64| Timestamp::from_millisecond(ms).map_err(|_| corrupt("a time out of range"));
         let expires_at = match self.expires.as_deref().filter(|text| !text.is_empty()) {

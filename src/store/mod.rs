@@ -14,6 +14,7 @@ mod repair;
 mod resolve;
 mod safety;
 mod watch;
+mod wire;
 
 use std::{
     future::Future,
@@ -22,7 +23,7 @@ use std::{
 };
 
 use deadpool_redis::{Connection, Pool, PoolError};
-use redis::RedisError;
+use redis::{ErrorKind, RedisError};
 use tokio::time::timeout;
 
 use crate::{
@@ -35,7 +36,7 @@ pub use clicks::{ClickStore, Counted, Stretch};
 pub use embedded::{Embedded, EmbeddedError};
 pub use links::{Change, Changed, Created, ListQuery, ListedLink, NewLink, OrderBy, Page};
 pub use repair::Repaired;
-pub use resolve::{Lane, Resolved};
+pub use resolve::{Described, Lane, Resolved};
 pub use safety::Safety;
 pub use watch::{LinkEvents, watch};
 
@@ -48,8 +49,8 @@ const DEADLINE: Duration = Duration::from_secs(2);
 pub enum StoreError {
     #[error("Redis can't be reached or didn't answer: {0}")]
     Unavailable(String),
-    #[error("{key} in Redis holds what merlink didn't write: {detail}")]
-    Corrupt { key: String, detail: String },
+    #[error("Redis holds what merlink didn't write: {0}")]
+    Corrupt(String),
 }
 
 /// The settings say of Redis what can't be.
@@ -59,7 +60,8 @@ pub struct StoreSettingsError(String);
 
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
-        Self::Unavailable(error.to_string())
+        let misread = matches!(error.kind(), ErrorKind::UnexpectedReturnType) || error.code() == Some("WRONGTYPE");
+        if misread { Self::Corrupt(error.to_string()) } else { Self::Unavailable(error.to_string()) }
     }
 }
 

@@ -57,7 +57,7 @@ impl Store {
         Ok(repaired)
     }
 
-    /// Adds the links of these keys to their owners' indexes; answers how many there were, and how many had been missing.
+    /// Adds the links of these keys to their owners' indexes; answers how many there were, and how many had been missing or wrong.
     async fn index(&self, link_keys: &[String]) -> Result<(u64, u64), StoreError> {
         if link_keys.is_empty() {
             return Ok((0, 0));
@@ -83,7 +83,7 @@ impl Store {
                 let mut writes = pipe();
                 for (code, owner, created_ms) in &links {
                     writes.cmd("ZADD").arg(keys::ACCOUNTS).arg("NX").arg(*created_ms).arg(owner.as_str()).ignore();
-                    writes.cmd("ZADD").arg(keys::owner(owner)).arg("NX").arg(*created_ms).arg(*code);
+                    writes.cmd("ZADD").arg(keys::owner(owner)).arg("CH").arg(*created_ms).arg(*code);
                 }
                 if links.is_empty() { Ok(Vec::new()) } else { writes.query_async(redis).await }
             })

@@ -5,17 +5,16 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use redis::aio::ConnectionManager;
 
 use super::{
-    Store, StoreError, connect,
+    Store, StoreError,
     keys::{self, link_field},
     links::decode_state,
-    measured,
+    wire::Wire,
 };
 use crate::{
-    domain::{LinkState, Target},
-    metrics::{Metrics, Operation},
+    domain::{Email, LinkState, Target},
+    metrics::Operation,
 };
 
 /// For one look-up, a broken connection's reopening included. A citizen who meets a slow Redis waits this long at most, and hears
@@ -32,22 +31,21 @@ pub struct Resolved {
     pub version: u64,
 }
 
+/// Who owns a link, and since when: what a preview tells besides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    pub owner: Email,
+    pub created_at: Timestamp,
+}
+
 /// One worker's connection for look-ups.
 #[derive(Clone)]
-pub struct Lane {
-    connection: ConnectionManager,
-    metrics: Arc<Metrics>,
-}
+pub struct Lane(Wire);
 
 impl Store {
     /// Prepares a connection that belongs to the calling thread's runtime; it opens with its first use.
-    ///
-    /// # Errors
-    ///
-    /// When the address isn't one that the Redis client understands.
-    pub fn lane(&self) -> Result<Lane, StoreError> {
-        let connection = ConnectionManager::new_lazy_with_config(self.client.clone(), connect::manager(DEADLINE))?;
-        Ok(Lane { connection, metrics: Arc::clone(&self.metrics) })
+    pub fn lane(&self) -> Lane {
+        Lane(Wire::new(self.client.clone(), Arc::clone(&self.metrics), DEADLINE))
     }
 }
 
@@ -58,7 +56,6 @@ impl Lane {
     ///
     /// When Redis doesn't answer within 150 ms, or holds what no merlink wrote.
     pub async fn resolve(&self, code: &str) -> Result<Option<Resolved>, StoreError> {
-        let mut connection = self.connection.clone();
         let key = keys::link(code);
         let mut read = redis::cmd("HMGET");
         read.arg(&key).arg(&[
@@ -68,15 +65,24 @@ impl Lane {
             link_field::FORWARD_QUERY,
             link_field::VERSION,
         ]);
-        let ask = async {
-            let fields: Fields = match read.query_async(&mut connection).await {
-                // The first command after an outage only finds out that the connection is dead; the second goes over a new one.
-                Err(error) if error.is_unrecoverable_error() => read.query_async(&mut connection).await?,
-                result => result?,
-            };
-            Ok(fields)
-        };
-        decode(&key, measured(&self.metrics, Operation::Resolve, DEADLINE, ask).await?)
+        decode(&key, self.0.ask(Operation::Resolve, async |redis| read.query_async(redis).await).await?)
+    }
+
+    /// Who owns a link, and since when; `None` when it never existed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::resolve`].
+    pub async fn describe(&self, code: &str) -> Result<Option<Described>, StoreError> {
+        let key = keys::link(code);
+        let mut read = redis::cmd("HMGET");
+        read.arg(&key).arg(&[link_field::OWNER, link_field::CREATED]);
+        let (owner, created): (Option<String>, Option<i64>) =
+            self.0.ask(Operation::Resolve, async |redis| read.query_async(redis).await).await?;
+        let Some(owner) = owner else { return Ok(None) };
+        let created_at = created.and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let created_at = created_at.ok_or_else(|| StoreError::Corrupt(format!("{key}: no time of creation")))?;
+        Ok(Some(Described { owner: Email::from_store(owner), created_at }))
     }
 }
 
@@ -87,9 +93,12 @@ fn decode(key: &str, fields: Fields) -> Result<Option<Resolved>, StoreError> {
     let Some(target) = target else { return Ok(None) };
     let expires_at = match expires.as_deref().filter(|text| !text.is_empty()) {
         None => None,
-        Some(text) => Some(text.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).ok_or_else(|| {
-            StoreError::Corrupt { key: key.to_owned(), detail: "an expiry that is no time".to_owned() }
-        })?),
+        Some(text) => Some(
+            text.parse()
+                .ok()
+                .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+                .ok_or_else(|| StoreError::Corrupt(format!("{key}: an expiry that is no time")))?,
+        ),
     };
     Ok(Some(Resolved {
         target: Target::from_store(target),

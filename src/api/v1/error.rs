@@ -118,7 +118,7 @@ impl ResponseError for Error {
         match self {
             // While Redis is away every request meets it; the watch has said so once already.
             Self::Store(error @ StoreError::Unavailable(_)) => tracing::debug!("{error}"),
-            Self::Store(error @ StoreError::Corrupt { .. }) => tracing::error!("{error}"),
+            Self::Store(error @ StoreError::Corrupt(_)) => tracing::error!("{error}"),
             _ => {}
         }
         let mut response = json(self.status_code(), &Refusal { message: &self.to_string(), kind: self.kind() });
