@@ -46,6 +46,9 @@ const ENTRY_OVERHEAD_BYTES: u64 = 200;
 /// For the cache's first allocation, not a bound: a link of 87 bytes and its overhead.
 const TYPICAL_ENTRY_BYTES: u64 = 300;
 
+/// The cache's clock begins here, so that what was checked before the process started has a time too. Three years.
+const CLOCK_START_MS: u64 = 3 * 365 * 24 * 60 * 60 * 1000;
+
 /// `proven_since` while the subscription is dead: later than any check.
 const NEVER: u64 = u64::MAX;
 
@@ -57,6 +60,8 @@ pub struct CachedLink {
     pub expires_at: Option<Timestamp>,
     pub forward_query: bool,
     version: u64,
+    /// Visits since the entry was made, about: workers overwrite one another's counts, which costs less than counting right.
+    visits: AtomicU32,
     /// When Redis was asked, not when it answered: what happened in between may be missing.
     checked_at_ms: u64,
     being_checked: AtomicBool,
@@ -127,6 +132,7 @@ impl LinkCache {
     pub async fn resolve(self: &Arc<Self>, code: &str, lane: &Lane) -> Resolution {
         let now_ms = self.clock_ms();
         let Some(link) = self.links.get(code) else { return self.resolve_missing(code, lane, now_ms).await };
+        link.note_visit();
         if link.checked_at_ms >= self.proven_since_ms.load(Ordering::Acquire) {
             if now_ms.saturating_sub(link.checked_at_ms) > self.revalidate_after_ms {
                 self.revalidate(code, &link, lane, now_ms);
@@ -260,8 +266,14 @@ impl LinkCache {
             return Resolution::Found(link);
         }
         // What is known never goes back, whatever a replica or a restored Redis says.
-        let newer = self.links.peek(code).filter(|known| known.version > link.version);
-        let link = newer.map_or(link, |known| Arc::new(known.checked_again(asked_at_ms)));
+        let link = match self.links.peek(code) {
+            Some(known) if known.version > link.version => Arc::new(known.checked_again(asked_at_ms)),
+            Some(known) => {
+                link.visits.store(known.visits.load(Ordering::Relaxed), Ordering::Relaxed);
+                link
+            }
+            None => link,
+        };
         self.unknown.remove(code);
         self.links.insert(code.clone(), Arc::clone(&link));
         Resolution::Found(link)
@@ -307,6 +319,37 @@ impl LinkCache {
         self.proven_since_ms.load(Ordering::Acquire) != NEVER
     }
 
+    /// Takes in a link that was checked `age` ago, unproven, if that isn't too long ago to be served; answers whether it was taken.
+    pub fn remember(&self, code: Code, mut link: CachedLink, age: Duration) -> bool {
+        let age_ms = millis(age);
+        if age_ms > self.serve_stale_for_ms {
+            return false;
+        }
+        link.checked_at_ms = self.clock_ms().saturating_sub(age_ms);
+        self.links.insert(code, Arc::new(link));
+        true
+    }
+
+    /// The most used links and how long ago each was checked, at most `count`. What was used long ago counts half as much each time.
+    pub fn most_used(&self, count: usize) -> Vec<(Code, Arc<CachedLink>, Duration)> {
+        let now_ms = self.clock_ms();
+        let mut links: Vec<(u32, Code, Arc<CachedLink>)> = self
+            .links
+            .iter()
+            .map(|(code, link)| {
+                let visits = link.visits.load(Ordering::Relaxed);
+                link.visits.store(visits / 2, Ordering::Relaxed);
+                (visits, code, link)
+            })
+            .collect();
+        if links.len() > count {
+            links.select_nth_unstable_by(count, |a, b| b.0.cmp(&a.0));
+            links.truncate(count);
+        }
+        let age = |link: &CachedLink| Duration::from_millis(now_ms.saturating_sub(link.checked_at_ms));
+        links.into_iter().map(|(_, code, link)| (code, Arc::clone(&link), age(&link))).collect()
+    }
+
     /// Brings the gauges up to date: for whoever is about to read them.
     pub fn observe(&self) {
         self.metrics.cache_entries.set(i64::try_from(self.links.len()).unwrap_or(i64::MAX));
@@ -314,7 +357,7 @@ impl LinkCache {
     }
 
     fn clock_ms(&self) -> u64 {
-        millis(self.started.elapsed())
+        CLOCK_START_MS + millis(self.started.elapsed())
     }
 
     fn lock_flights(&self) -> MutexGuard<'_, HashMap<Code, Flight>> {
@@ -332,9 +375,42 @@ impl CachedLink {
             expires_at: resolved.expires_at,
             forward_query: resolved.forward_query,
             version: resolved.version,
+            visits: AtomicU32::new(0),
             checked_at_ms: asked_at_ms,
             being_checked: AtomicBool::new(false),
         })
+    }
+
+    /// A link as it was kept on disk; `None` when its target can't be sent.
+    pub fn kept(
+        location: HeaderValue,
+        active: bool,
+        expires_at: Option<Timestamp>,
+        forward_query: bool,
+        version: u64,
+    ) -> Option<Self> {
+        Some(Self {
+            location: Some(location).filter(|value| value.to_str().is_ok())?,
+            state: if active { LinkState::Active } else { LinkState::Inactive },
+            expires_at,
+            forward_query,
+            version,
+            visits: AtomicU32::new(1),
+            checked_at_ms: 0,
+            being_checked: AtomicBool::new(false),
+        })
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.state == LinkState::Active
+    }
+
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn note_visit(&self) {
+        self.visits.store(self.visits.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
     }
 
     /// Where the link leads, for pages.
@@ -349,6 +425,7 @@ impl CachedLink {
             expires_at: self.expires_at,
             forward_query: self.forward_query,
             version: self.version,
+            visits: AtomicU32::new(self.visits.load(Ordering::Relaxed)),
             checked_at_ms: asked_at_ms,
             being_checked: AtomicBool::new(false),
         }

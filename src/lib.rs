@@ -26,6 +26,7 @@ pub mod cache;
 pub mod clicks;
 pub mod client;
 pub mod head;
+pub mod hot_links;
 pub mod limits;
 pub mod state;
 

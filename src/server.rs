@@ -11,6 +11,7 @@ use actix_web::{
     dev::{Server, ServerHandle},
     web::{Data, ThinData},
 };
+use jiff::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -22,7 +23,7 @@ use crate::{
     clicks::{Clicks, ClicksError},
     config::Config,
     data_dir::{DataDirError, DataDirLock},
-    limits,
+    hot_links, limits,
     metrics::Metrics,
     operator, redirect, routes,
     state::{App, CacheEvents},
@@ -87,6 +88,9 @@ async fn serve_with(config: Config, store: Store, metrics: Arc<Metrics>, signals
     let (clicks, flush_thread) = Clicks::start(&config, &store, &metrics)?;
     let app = Data::new(App::new(config, metrics, store, clicks));
     let result = run(&app, redis_answers, signals).await;
+    if let Err(error) = hot_links::save(&hot_links::path(&app.config.data_dir), &app.cache, Timestamp::now()) {
+        tracing::warn!("the most used links can't be written to data_dir: {error}");
+    }
     // Aside, so that this runtime goes on looking after a Redis of our own, into which the last clicks flow.
     let drained = tokio::task::spawn_blocking(move || flush_thread.drain()).await;
     drained.map_err(io::Error::from)?;
@@ -98,6 +102,11 @@ async fn run(app: &Data<App>, redis_answers: bool, signals: Signals) -> Result<(
     let crawler_list = tokio::task::spawn_blocking(redirect::visitor::warm_up);
     if let Some(path) = &app.config.redirect.deny_file {
         app.denied.load(path).map_err(ServeError::DenyFile)?;
+    }
+    match hot_links::load(&hot_links::path(&app.config.data_dir), &app.cache, Timestamp::now()) {
+        Ok(0) => {}
+        Ok(links) => tracing::info!("{links} links are in memory from the last run"),
+        Err(error) => tracing::warn!("the most used links can't be read from data_dir: {error}"),
     }
     let tasks = background_tasks(app);
     // No visitor waits for the list to be compiled, and none is sent away because the watch hasn't yet said that Redis may be asked.
@@ -171,6 +180,7 @@ fn background_tasks(app: &Data<App>) -> Vec<JoinHandle<()>> {
         tokio::spawn(store::watch(app.store.clone(), events)),
         tokio::spawn(keep_checking_safety(Data::clone(app))),
         tokio::spawn(sweep_limits(Data::clone(app))),
+        tokio::spawn(hot_links::keep_saving(hot_links::path(&app.config.data_dir), Arc::clone(&app.cache))),
     ];
     if let Some(path) = app.config.redirect.deny_file.clone() {
         let denied = Arc::clone(&app.denied);

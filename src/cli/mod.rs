@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. 0 = done, 1 = failed, 2 = bad usage; errors in one line on stderr.
 
 mod check;
+mod journal;
 mod key;
 mod serve;
 
@@ -31,6 +32,7 @@ struct Arguments {
 enum Command {
     Serve(serve::Arguments),
     Key(key::Arguments),
+    Journal(journal::Arguments),
     Check(check::Arguments),
 }
 
@@ -45,6 +47,7 @@ pub fn run() -> ExitCode {
         Config::load(arguments.config.as_deref()).map_err(Failure::from).and_then(|config| match arguments.command {
             Command::Serve(arguments) => serve::run(arguments, config),
             Command::Key(arguments) => key::run(arguments, config),
+            Command::Journal(arguments) => journal::run(arguments, config),
             Command::Check(arguments) => check::run(arguments, config),
         });
     match done {

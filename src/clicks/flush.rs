@@ -70,7 +70,7 @@ pub struct Settings {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum FlushError {
+pub enum FlushError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the click journal can't be read: {0}")]
@@ -154,7 +154,7 @@ pub fn run(
 }
 
 impl Flusher {
-    fn new(journal: Arc<Journal>, store: ClickStore, metrics: Arc<Metrics>, settings: Settings) -> Self {
+    pub fn new(journal: Arc<Journal>, store: ClickStore, metrics: Arc<Metrics>, settings: Settings) -> Self {
         let calendar = Calendar::new(settings.timezone.clone());
         Self {
             flushed: segment_start(journal.end()),
@@ -224,7 +224,7 @@ impl Flusher {
     }
 
     /// Brings everything that the journal has at this moment to Redis.
-    async fn flush(&mut self) -> Result<(), FlushError> {
+    pub async fn flush(&mut self) -> Result<(), FlushError> {
         if !self.earlier_runs_read {
             self.read_earlier_runs()?;
             self.earlier_runs_read = true;

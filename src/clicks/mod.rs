@@ -6,7 +6,7 @@
 mod flush;
 mod journal;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -15,6 +15,33 @@ use crate::{config::Config, domain::Click, metrics::Metrics, store::Store};
 
 pub use flush::Flusher;
 pub use journal::{Journal, JournalError};
+
+/// Brings what the journal in `folder` holds and Redis lacks to Redis, and ends; answers how many clicks that were. The caller holds the
+/// lock of the folder's data directory.
+///
+/// # Errors
+///
+/// When the journal can't be used or Redis can't be asked. What was counted until then stays counted, once.
+pub async fn drain(config: &Config, folder: &Path, store: &Store, metrics: &Arc<Metrics>) -> Result<u64, DrainError> {
+    let journal = Arc::new(Journal::open(folder, u64::MAX)?);
+    let settings = flush::Settings {
+        timezone: config.clicks.timezone.clone(),
+        keep: config.clicks.journal_keep,
+        oldest_pending: Arc::default(),
+    };
+    let store = store.clicks(journal.instance());
+    Flusher::new(journal, store, Arc::clone(metrics), settings).flush().await?;
+    Ok(metrics.clicks.flushed.get())
+}
+
+/// Why a journal can't be drained.
+#[derive(Debug, thiserror::Error)]
+pub enum DrainError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Flush(#[from] flush::FlushError),
+}
 
 /// Shared by all workers.
 pub struct Clicks {

@@ -282,6 +282,13 @@ impl Server {
     /// Starts `serve` in the same home, with the same settings; for a server that was ended before.
     #[track_caller]
     pub fn start_again(&self) {
+        self.start_again_unready();
+        self.await_ready();
+    }
+
+    /// The same without waiting for `/readyz`: for a server whose Redis is away.
+    #[track_caller]
+    pub fn start_again_unready(&self) {
         let first_line = lock(&self.log).len();
         let arguments: Vec<&str> = ["serve"].into_iter().chain(self.arguments.iter().map(String::as_str)).collect();
         let mut child =
@@ -302,7 +309,6 @@ impl Server {
         };
         let process = Process { public: address("public.addr"), operator: address("operator.addr"), child, log_reader };
         *lock(&self.process) = Some(process);
-        self.await_ready();
     }
 
     #[track_caller]

@@ -30,6 +30,7 @@ mod settings;
 mod concurrency;
 mod hostile;
 mod lifecycle;
+mod nodes;
 mod outage;
 mod tls;
 

@@ -1,0 +1,110 @@
+//! Nodes that come and go: one that starts while Redis is away, and one that won't come back.
+
+use crate::{
+    harness::{Home, Server, eventually},
+    redis_server::RedisServer,
+};
+use rustix::process::Signal;
+
+const TARGET: &str = "https://www.iras.gov.sg/taxes";
+
+fn server_on(redis: &RedisServer) -> Server {
+    let server = Home::new().set("redis.url", redis.url()).start();
+    for about in ["Redis", "clicks"] {
+        server.expect_log(about);
+    }
+    server
+}
+
+#[test]
+fn a_node_that_starts_while_redis_is_away_redirects_what_it_knew() {
+    let mut redis = RedisServer::start();
+    let server = server_on(&redis);
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", TARGET);
+    amy.creates("off", TARGET);
+    amy.switches("off", "INACTIVE");
+    server.follow("form").assert_redirects("before", TARGET);
+    assert_eq!(server.follow("off").status, 410);
+    server.end_by(Signal::TERM);
+    redis.kill();
+    server.start_again_unready();
+    server.follow("form").assert_redirects("Redis away since before the start", TARGET);
+    assert_eq!(server.follow("off").status, 410, "what was off stays off");
+    assert_eq!(server.follow("never-seen").status, 503);
+    redis.start_again();
+    server.await_ready();
+    amy.sees_clicks("form", 2);
+    server.follow("form").assert_redirects("Redis is back", TARGET);
+}
+
+#[test]
+fn what_was_kept_on_disk_is_checked_with_redis_before_it_is_used() {
+    let redis = RedisServer::start();
+    let server = server_on(&redis);
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", "https://example.com/old");
+    server.follow("form").assert_redirects("before", "https://example.com/old");
+    server.end_by(Signal::TERM);
+    let other = server_on(&redis);
+    other.officer("amy@agency.gov.sg").update("form", &serde_json::json!({"longUrl": "https://example.com/new"}));
+    server.start_again();
+    server.follow("form").assert_redirects("edited elsewhere meanwhile", "https://example.com/new");
+}
+
+#[test]
+fn a_file_of_kept_links_that_is_damaged_costs_nothing_but_warmth() {
+    let server = Server::start();
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", TARGET);
+    server.follow("form").assert_redirects("before", TARGET);
+    server.end_by(Signal::TERM);
+    let kept = server.home().data_dir().join("hot-links.ndjson");
+    let text = std::fs::read_to_string(&kept).expect("it was written at the end");
+    assert!(text.contains(r#""code":"form""#), "{text}");
+    std::fs::write(&kept, format!("{{\"code\":1}}\n\u{0}garbage\n{{\n{text}")).expect("a file can be written");
+    server.start_again();
+    server.follow("form").assert_redirects("after", TARGET);
+}
+
+#[test]
+fn the_journal_of_a_node_that_wont_come_back_is_counted_once() {
+    let mut redis = RedisServer::start();
+    let lost = server_on(&redis);
+    let amy = lost.officer("amy@agency.gov.sg");
+    amy.creates("form", TARGET);
+    lost.follow("form");
+    amy.sees_clicks("form", 1);
+    redis.kill();
+    for _ in 0..50 {
+        lost.follow("form").assert_redirects("while Redis is away", TARGET);
+    }
+    lost.end_by(Signal::KILL);
+    redis.start_again();
+
+    let heir = server_on(&redis);
+    let amy = heir.officer("amy@agency.gov.sg");
+    assert_eq!(amy.clicks("form"), 1);
+    let folder = lost.home().data_dir();
+    let drain = || heir.home().run(&["journal", "drain", folder.to_str().expect("UTF-8")]);
+    let ran = drain();
+    ran.assert_code(0);
+    assert!(ran.stdout.contains("counted 50 clicks"), "{ran}");
+    eventually("the drained clicks are seen", || (amy.clicks("form") == 51).then_some(()));
+    let again = drain();
+    again.assert_code(0);
+    assert!(again.stdout.contains("counted 0 clicks"), "{again}");
+    assert_eq!(amy.clicks("form"), 51);
+}
+
+#[test]
+fn a_journal_that_is_in_use_or_isnt_one_is_not_drained() {
+    let server = Server::start();
+    let own = server.home().data_dir();
+    server.home().run(&["journal", "drain", own.to_str().expect("UTF-8")]).assert_code(1).assert_names(&["own"]);
+    let other = Home::new();
+    let folder = own.to_str().expect("UTF-8");
+    other.run(&["journal", "drain", folder]).assert_code(1).assert_names(&["another merlink"]);
+    other.run(&["journal", "drain", "/nowhere"]).assert_code(1).assert_names(&["/nowhere", "no click journal"]);
+    other.run(&["journal"]).assert_code(2);
+}
