@@ -23,7 +23,7 @@ use crate::domain::{Email, EmailDomains};
 pub const DEFAULTS: &str = include_str!("../config/merlink.toml");
 
 /// Settings that may hold a password: a mistake in them is reported without them.
-const SECRETS: [&str; 1] = ["redis.url"];
+const SECRETS: [&str; 2] = ["redis.url", "smtp.url"];
 
 const ENV_PREFIX: &str = "MERLINK_";
 
@@ -38,6 +38,7 @@ pub struct Config {
     pub redirect: Redirect,
     pub clicks: Clicks,
     pub limits: Limits,
+    pub smtp: Smtp,
     pub log: Log,
 }
 
@@ -106,6 +107,13 @@ pub struct Limits {
 }
 
 #[derive(Clone, Debug)]
+pub struct Smtp {
+    /// `None`: no mail server.
+    pub url: Option<String>,
+    pub from: Option<Email>,
+}
+
+#[derive(Clone, Debug)]
 pub struct Log {
     pub level: tracing::Level,
     pub format: LogFormat,
@@ -163,6 +171,7 @@ impl Config {
         let redirect = Redirect::read(settings);
         let clicks = Clicks::read(settings);
         let limits = Limits::read(settings);
+        let smtp = Smtp::read(settings);
         let log = Log::read(settings);
         Some(Self {
             data_dir: data_dir?,
@@ -174,6 +183,7 @@ impl Config {
             redirect: redirect?,
             clicks: clicks?,
             limits: limits?,
+            smtp: smtp?,
             log: log?,
         })
     }
@@ -312,6 +322,23 @@ impl Limits {
         let api_per_minute = settings.take("limits.api_per_minute", "0 to 1000000", in_range(0, 1_000_000));
         let misses_per_minute = settings.take("limits.misses_per_minute", "0 to 1000000", in_range(0, 1_000_000));
         Some(Self { api_per_minute: api_per_minute?, misses_per_minute: misses_per_minute? })
+    }
+}
+
+impl Smtp {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let url = settings.take("smtp.url", "empty, or smtp:// or smtps:// and where the server is", |text| {
+            let known = |url: &Url| matches!(url.scheme(), "smtp" | "smtps") && url.has_host();
+            match text {
+                "" => Some(None),
+                url => Url::parse(url).ok().filter(known).map(|_| Some(url.to_owned())),
+            }
+        });
+        let from = settings.take("smtp.from", "empty, or an e-mail address", |text| match text {
+            "" => Some(None),
+            address => address.parse().ok().map(Some),
+        });
+        Some(Self { url: url?, from: from? })
     }
 }
 
