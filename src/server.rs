@@ -155,7 +155,7 @@ fn public_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
     .client_request_timeout(HEAD_TIME_MAX)
     .shutdown_timeout(SHUTDOWN_S)
     .disable_signals()
-    .bind_auto_h2c(listen)
+    .bind(listen)
     .map_err(|error| ServeError::Listen("public.listen", listen, error))?;
     let address = server.addrs().first().copied().unwrap_or(listen);
     Ok((server.run(), address))
