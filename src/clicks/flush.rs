@@ -27,7 +27,7 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     FlushThread, Journal,
-    journal::{Record, segment_start},
+    segment::{Record, segment_start},
 };
 use crate::{
     domain::Click,

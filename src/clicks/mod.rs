@@ -5,6 +5,7 @@
 
 mod flush;
 mod journal;
+mod segment;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

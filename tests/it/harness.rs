@@ -7,13 +7,15 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
+    fs::File,
+    hash::{BuildHasher, RandomState},
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -50,6 +52,24 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         }
         assert!(Instant::now() < deadline, "waited {} s in vain: {what}", PATIENCE.as_secs());
         thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// Chance, for faults that come at any moment and anywhere. Not the same in each run; what it chose is for the test to say.
+pub struct Random(AtomicU64);
+
+impl Random {
+    pub fn new() -> Self {
+        Self(AtomicU64::new(RandomState::new().hash_one(0)))
+    }
+
+    /// A number below `bound`: splitmix64, by Sebastiano Vigna.
+    pub fn below(&self, bound: u64) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut mixed = self.0.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
     }
 }
 
@@ -121,6 +141,15 @@ impl Home {
             stdout: stdout.join().expect("reading stdout doesn't panic"),
             stderr: stderr.join().expect("reading stderr doesn't panic"),
         }
+    }
+
+    /// Begins `merlink serve` and waits for nothing; its log goes to a file beside the data directory.
+    #[track_caller]
+    pub fn begin(&self) -> Beginning {
+        let log = self.path().join("serve.log");
+        let stderr = File::create(&log).expect("the temporary directory can be written");
+        let child = self.command(&["serve"]).stdout(Stdio::null()).stderr(stderr).spawn().expect("merlink runs");
+        Beginning { child, log }
     }
 
     #[track_caller]
@@ -207,6 +236,36 @@ fn exit_status(child: &mut Child) -> Option<ExitStatus> {
             return None;
         }
         thread::sleep(POLL_INTERVAL);
+    }
+}
+
+/// A `merlink serve` of which nothing is known yet.
+pub struct Beginning {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Beginning {
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().expect("our child can be waited for").is_some()
+    }
+
+    /// Sends a signal, waits for the end and answers the exit code (`None`: ended by the signal itself).
+    #[track_caller]
+    pub fn end_by(&mut self, signal: Signal) -> Option<i32> {
+        kill_process(Pid::from_child(&self.child), signal).expect("our child takes signals");
+        exit_status(&mut self.child).unwrap_or_else(|| panic!("{signal:?} didn't end it: {}", self.log())).code()
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 

@@ -1,33 +1,35 @@
 //! Starting, stopping, dying and coming back: nothing answered is lost, nothing is counted twice.
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
+    path::Path,
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
     thread,
 };
 
-use redis::Connection;
 use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
-    harness::{CURL, Home, Server, eventually},
-    redis_server::RedisServer,
+    faults::StopAtEnd,
+    harness::{Beginning, CURL, Home, PATIENCE, Server, eventually},
+    http::Request,
+    redis_server::{RedisServer, free_address, is_alive, process_id, running_in, signal},
 };
 
 #[test]
 fn sigterm_and_sigint_end_the_server_after_the_last_click_is_counted() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for end in [Signal::TERM, Signal::INT] {
         let server = Server::start();
         let amy = server.officer("amy@agency.gov.sg");
         let created = amy.creates("form", "https://example.com");
         for _ in 0..200 {
             server.follow("form");
         }
-        assert_eq!(server.end_by(signal), Some(0), "{signal:?}: exit code");
-        assert!(server.home().redis().is_err(), "{signal:?}: the embedded Redis ends too");
+        assert_eq!(server.end_by(end), Some(0), "{end:?}: exit code");
+        assert!(server.home().redis().is_err(), "{end:?}: the embedded Redis ends too");
         server.start_again();
         let link = amy.link("form");
-        assert_eq!(link["clicks"], 200, "{signal:?}: counted before the end");
+        assert_eq!(link["clicks"], 200, "{end:?}: counted before the end");
         assert_eq!((&link["createdAt"], &link["longUrl"]), (&created["createdAt"], &created["longUrl"]));
         server.follow("form");
         amy.sees_clicks("form", 201);
@@ -168,7 +170,7 @@ fn an_embedded_redis_that_dies_is_started_again_with_everything_in_it() {
     let mut visits = 1;
     for round in 1..=3 {
         let dead = process_id(&mut server.redis());
-        kill(dead);
+        signal(dead, Signal::KILL);
         for _ in 0..50 {
             server.follow("form-7").assert_redirects("a remembered link while Redis is away", "https://example.com");
             visits += 1;
@@ -185,16 +187,150 @@ fn an_embedded_redis_that_dies_is_started_again_with_everything_in_it() {
     }
 }
 
-fn process_id(redis: &mut Connection) -> i64 {
-    let info: redis::InfoDict = redis::cmd("INFO").arg("server").query(redis).expect("Redis answers INFO");
-    info.get("process_id").expect("INFO names the process")
+#[test]
+fn an_adopted_redis_that_hangs_gets_no_second_server_beside_it() {
+    let server = Server::start();
+    server.expect_log("redis");
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", "https://example.com");
+    assert_eq!(server.end_by(Signal::KILL), None);
+    server.start_again();
+    server.follow("form").assert_redirects("before", "https://example.com");
+    let folder = server.home().data_dir().join("redis");
+    let redis = process_id(&mut server.redis());
+    assert_eq!(running_in(&folder), [redis]);
+
+    signal(redis, Signal::STOP);
+    let waiting = fill_backlog(&folder.join("redis.sock"));
+    assert!(waiting.len() >= 500, "its queue took {} connections only", waiting.len());
+    // A second of silence: merlink has looked ten times whether it is dead.
+    eventually("merlink notices", || (server.metrics().sum("merlink_redis_up") == 0.0).then_some(()));
+    for _ in 0..20 {
+        server.follow("form").assert_redirects("a remembered link", "https://example.com");
+        assert_eq!(running_in(&folder), [redis], "one server on one directory");
+    }
+    drop(waiting);
+    signal(redis, Signal::CONT);
+    server.await_ready();
+    assert_eq!(running_in(&folder), [redis], "the same as before");
+    amy.sees_clicks("form", 21);
+    assert!(!server.log().iter().any(|line| line.contains("starting it again")), "it wasn't taken for dead");
 }
 
-fn kill(process: i64) {
-    let process = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw).expect("is a process id");
-    rustix::process::kill_process(process, Signal::KILL).expect("it can be killed");
+/// Connections that nobody accepts, as many as the socket's queue takes.
+fn fill_backlog(socket: &Path) -> Vec<std::os::unix::net::UnixStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+    runtime.block_on(async {
+        let mut waiting = Vec::new();
+        // Blocking, the one that doesn't fit would wait.
+        while let Ok(stream) = tokio::net::UnixStream::connect(socket).await {
+            waiting.push(stream.into_std().expect("it can be taken over"));
+        }
+        waiting
+    })
 }
 
-fn is_alive(process: i64) -> bool {
-    std::fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+/// Whether a moment of the start has come.
+type HasCome<'t> = Box<dyn Fn(&Beginning) -> bool + 't>;
+
+#[test]
+fn sigterm_is_heard_at_any_moment_of_the_start_and_leaves_no_redis_behind() {
+    let home = Home::new();
+    let data = home.data_dir();
+    let folder = data.join("redis");
+    let moments: [(&str, HasCome<'_>); 6] = [
+        ("the data directory is claimed", Box::new(|_| data.join("lock").exists())),
+        ("Redis is about to start", Box::new(|_| folder.join("redis.conf").exists())),
+        ("Redis runs", Box::new(|_| !running_in(&folder).is_empty())),
+        ("Redis listens", Box::new(|_| folder.join("redis.sock").exists())),
+        ("the journal is open", Box::new(|_| data.join("journal/instance").exists())),
+        ("it listens", Box::new(|beginning| beginning.log().contains("listening"))),
+    ];
+    for (about, has_come) in moments {
+        for end in [Signal::TERM, Signal::INT] {
+            std::fs::remove_dir_all(&data).ok();
+            let mut beginning = home.begin();
+            let deadline = std::time::Instant::now() + PATIENCE;
+            // Looked at without a pause: some of these moments are short.
+            while !has_come(&beginning) {
+                assert!(!beginning.is_over(), "{about}: {}", beginning.log());
+                assert!(std::time::Instant::now() < deadline, "never: {about}: {}", beginning.log());
+            }
+            assert_eq!(beginning.end_by(end), Some(0), "{end:?} when {about}: {}", beginning.log());
+            eventually("Redis has ended", || running_in(&folder).is_empty().then_some(()));
+        }
+    }
+    // What was begun and given up is no obstacle.
+    let server = home.start();
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", "https://example.com");
+    server.follow("form").assert_redirects("served", "https://example.com");
+}
+
+#[test]
+fn a_redis_that_dies_while_merlink_drains_costs_no_click() {
+    let server = Server::start();
+    server.expect_log("redis");
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", "https://example.com");
+    let mut visits = 0;
+    for _ in 0..2 {
+        server.follow("form").assert_redirects("in memory from here on", "https://example.com");
+        server.await_flushed();
+        let redis = process_id(&mut server.redis());
+        // A Redis that hangs keeps the clicks waiting for the drain.
+        signal(redis, Signal::STOP);
+        for _ in 0..200 {
+            server.follow("form").assert_redirects("while Redis hangs", "https://example.com");
+        }
+        visits += 201;
+        let lines = server.log().len();
+        server.signal(Signal::TERM);
+        eventually("it stops", || server.log()[lines..].iter().any(|line| line.contains("stopping")).then_some(()));
+        signal(redis, Signal::KILL);
+        assert_eq!(server.await_end(), Some(0));
+        let folder = server.home().data_dir().join("redis");
+        eventually("Redis has ended", || running_in(&folder).is_empty().then_some(()));
+        server.start_again();
+        amy.sees_clicks("form", visits);
+        server.await_flushed();
+        assert_eq!(server.counters("form").get("t"), Some(&visits), "none twice");
+    }
+}
+
+#[test]
+fn a_restart_with_redis_alive_sends_nobody_away() {
+    let redis = RedisServer::start();
+    let address = free_address().to_string();
+    let server = Home::new().set("redis.url", redis.url()).set("public.listen", &address).start();
+    let amy = server.officer("amy@agency.gov.sg");
+    for number in 0..CLIENTS {
+        amy.creates(&format!("form-{number}"), "https://example.com");
+    }
+    let address = server.public_address();
+    let (answered, over) = (AtomicI64::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let _stop = StopAtEnd(&over);
+        for number in 0..CLIENTS {
+            let (answered, over) = (&answered, &over);
+            let request = Request::new(address, "GET", format!("/form-{number}")).user_agent(CURL);
+            scope.spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    // Nobody listens in between: that is for the one who restarts, or the balancer, to bridge.
+                    if let Ok(answer) = request.clone().try_send() {
+                        answer.assert_redirects("around a restart", "https://example.com");
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+        for end in [Signal::TERM, Signal::KILL, Signal::TERM] {
+            let enough = answered.load(Ordering::Relaxed) + 200;
+            eventually("the load runs", || (answered.load(Ordering::Relaxed) > enough).then_some(()));
+            server.end_by(end);
+            server.start_again();
+        }
+        let enough = answered.load(Ordering::Relaxed) + 200;
+        eventually("the load runs", || (answered.load(Ordering::Relaxed) > enough).then_some(()));
+    });
 }

@@ -7,6 +7,7 @@
 
 mod harness;
 mod http;
+mod proxy;
 mod redis_server;
 
 mod clicks;
@@ -28,7 +29,10 @@ mod operator;
 mod settings;
 
 mod concurrency;
+mod damage;
+mod faults;
 mod hostile;
+mod instances;
 mod lifecycle;
 mod nodes;
 mod outage;

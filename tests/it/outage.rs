@@ -192,29 +192,7 @@ fn when_the_journal_is_full_redirects_go_on_and_what_is_lost_is_said() {
     server.follow(&code).assert_redirects("before", TARGET);
     redis.kill();
     let lost = || server.metrics().sum("merlink_clicks_lost_total");
-    let answer_bytes = length_of_an_answer(&server, &code);
-    let answered = AtomicI64::new(2);
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let mut connection = server.connect();
-                let visits = server.get(&format!("/{code}")).user_agent(CURL).bytes().repeat(50);
-                // 16 MiB hold some 60,000 such clicks; three times as many without a loss would mean that there is no bound.
-                for round in 0.. {
-                    assert!(round < 1_000, "nothing is lost after {} clicks", answered.load(Ordering::Relaxed));
-                    if round % 50 == 0 && lost() > 0.0 {
-                        return;
-                    }
-                    connection.write(&visits).expect("sends");
-                    // Equal questions get answers of equal length: so each is found without the cost of parsing it.
-                    let answers = connection.read_bytes(50 * answer_bytes).expect("is answered");
-                    assert!(answers.chunks(answer_bytes).all(|answer| answer.starts_with(b"HTTP/1.1 302 ")));
-                    answered.fetch_add(50, Ordering::Relaxed);
-                }
-            });
-        }
-    });
-    let answered = answered.into_inner();
+    let answered = 1 + fill_the_journal(&server, &code);
     let metrics = server.metrics();
     let pending = metrics.sum("merlink_clicks_pending");
     assert_eq!(metrics.sum("merlink_clicks_recorded_total"), answered as f64, "every click is accounted for");
@@ -238,6 +216,34 @@ fn when_the_journal_is_full_redirects_go_on_and_what_is_lost_is_said() {
 }
 
 #[test]
+fn a_journal_at_its_bound_is_no_obstacle_to_a_start() {
+    let mut redis = RedisServer::start();
+    let server = Home::new().set("redis.url", redis.url()).set("clicks.journal_bytes_max", "16MiB").start();
+    for about in ["redis", "journal", "lost"] {
+        server.expect_log(about);
+    }
+    server.expect_lost_clicks();
+    let code = "a".repeat(255);
+    server.officer("amy@agency.gov.sg").creates(&code, TARGET);
+    server.follow(&code).assert_redirects("before", TARGET);
+    server.await_flushed();
+    redis.kill();
+    let answered = 1 + fill_the_journal(&server, &code);
+    let kept = answered - server.metrics().sum("merlink_clicks_lost_total") as i64;
+    assert_eq!(server.end_by(Signal::KILL), None);
+
+    server.start_again_unready();
+    let ready = server.operator("/readyz").send();
+    assert_eq!(ready.status, 503);
+    assert!(ready.json()["dependencies"]["click_journal"]["status"] == "failed", "says so: {}", ready.text());
+    redis.start_again();
+    server.await_ready();
+    eventually("what was kept is counted", || (server.counters(&code).get("t") == Some(&kept)).then_some(()));
+    server.follow(&code).assert_redirects("after", TARGET);
+    eventually("and goes on being counted", || (server.counters(&code).get("t") == Some(&(kept + 1))).then_some(()));
+}
+
+#[test]
 fn how_long_a_remembered_answer_is_served_is_the_operators_choice() {
     let mut redis = RedisServer::start();
     let server = Home::new().set("redis.url", redis.url()).set("redirect.serve_stale_for", "1s").start();
@@ -249,6 +255,34 @@ fn how_long_a_remembered_answer_is_served_is_the_operators_choice() {
     redis.start_again();
     eventually("it is asked for again", || (server.follow("form").status == 302).then_some(()));
     server.await_ready();
+}
+
+/// Follows `code` until a click is lost; answers how often it was answered.
+fn fill_the_journal(server: &Server, code: &str) -> i64 {
+    let lost = || server.metrics().sum("merlink_clicks_lost_total");
+    let answer_bytes = length_of_an_answer(server, code);
+    let answered = AtomicI64::new(1);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut connection = server.connect();
+                let visits = server.get(&format!("/{code}")).user_agent(CURL).bytes().repeat(50);
+                // 16 MiB hold some 60,000 such clicks; three times as many without a loss would mean that there is no bound.
+                for round in 0.. {
+                    assert!(round < 1_000, "nothing is lost after {} clicks", answered.load(Ordering::Relaxed));
+                    if round % 50 == 0 && lost() > 0.0 {
+                        return;
+                    }
+                    connection.write(&visits).expect("sends");
+                    // Equal questions get answers of equal length: so each is found without the cost of parsing it.
+                    let answers = connection.read_bytes(50 * answer_bytes).expect("is answered");
+                    assert!(answers.chunks(answer_bytes).all(|answer| answer.starts_with(b"HTTP/1.1 302 ")));
+                    answered.fetch_add(50, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    answered.into_inner()
 }
 
 /// How many bytes the answer to a visit of `code` has: the same each time, as a date's length never changes.

@@ -1,10 +1,14 @@
 //! A redis-server that the test owns, for what an embedded one can't show: away for long, hanging, configured wrongly.
 
 use std::{
-    path::PathBuf,
+    fs::{self, File},
+    io::Write as _,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
+use redis::Connection;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -24,11 +28,23 @@ pub struct RedisServer {
     directory: TempDir,
     socket: PathBuf,
     options: Vec<(String, String)>,
+    /// Where it listens besides, for proxies.
+    tcp: Option<SocketAddr>,
 }
 
 impl RedisServer {
     pub fn start() -> Self {
         Self::with(&[])
+    }
+
+    /// Starts one that listens on a TCP port too, and never begins its append-only file anew: a test may want to cut it.
+    pub fn on_tcp() -> Self {
+        let address = free_address();
+        let port = address.port().to_string();
+        let options = [("bind", "127.0.0.1"), ("port", port.as_str()), ("auto-aof-rewrite-percentage", "0")];
+        let mut server = Self::with(&options);
+        server.tcp = Some(address);
+        server
     }
 
     /// Starts one with these options in place of the safe ones.
@@ -41,7 +57,7 @@ impl RedisServer {
     /// Starts one that listens on this socket.
     pub fn on(directory: TempDir, socket: PathBuf, options: &[(&str, &str)]) -> Self {
         let options = SAFE.iter().chain(options).map(|&(name, value)| (name.into(), value.into())).collect();
-        let mut server = Self { child: None, directory, socket, options };
+        let mut server = Self { child: None, directory, socket, options, tcp: None };
         server.start_again();
         server
     }
@@ -61,6 +77,16 @@ impl RedisServer {
 
     pub fn url(&self) -> String {
         format!("redis+unix://{}", self.socket.display())
+    }
+
+    /// Its TCP address.
+    pub fn address(&self) -> SocketAddr {
+        self.tcp.expect("it was started with one")
+    }
+
+    /// Its folder.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     pub fn connect(&self) -> Option<redis::Connection> {
@@ -99,4 +125,67 @@ impl Drop for RedisServer {
             child.wait().ok();
         }
     }
+}
+
+/// A loopback address that nobody listens on.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("loopback has a free port")
+}
+
+pub fn process_id(redis: &mut Connection) -> i64 {
+    let info: redis::InfoDict = redis::cmd("INFO").arg("server").query(redis).expect("Redis answers INFO");
+    info.get("process_id").expect("INFO names the process")
+}
+
+pub fn signal(process: i64, signal: Signal) {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw).expect("is a process id");
+    kill_process(process, signal).expect("it takes signals");
+}
+
+pub fn is_alive(process: i64) -> bool {
+    fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// The processes that call themselves redis-server and work in this folder.
+pub fn running_in(folder: &Path) -> Vec<i64> {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let processes = fs::read_dir("/proc").expect("the system tells its processes");
+    let ids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    ids.filter(|id: &i64| {
+        let name = fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+        name.trim() == "redis-server" && fs::read_link(format!("/proc/{id}/cwd")).is_ok_and(|works| works == folder)
+    })
+    .collect()
+}
+
+/// The append-only file that is being written, of the Redis in this folder.
+pub fn append_only_file(folder: &Path) -> PathBuf {
+    let entries = fs::read_dir(folder.join("appendonlydir")).expect("it keeps its files there");
+    let files = entries.map(|entry| entry.expect("can be listed").path());
+    files.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).max().expect("there is one")
+}
+
+pub fn length(file: &Path) -> u64 {
+    file.metadata().expect("the file is there").len()
+}
+
+/// Cuts a file's last bytes off, as a kill in the midst of a write leaves it.
+pub fn cut_tail(file: &Path, bytes: u64) {
+    let open = File::options().write(true).open(file).expect("it can be written");
+    open.set_len(length(file) - bytes).expect("it can be shortened");
+}
+
+/// Drops what is unfinished at the end of the append-only file, as an operator does.
+pub fn mend(folder: &Path) {
+    let mut checker = Command::new("redis-check-aof")
+        .arg("--fix")
+        .arg(folder.join("appendonlydir/appendonly.aof.manifest"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("redis-check-aof comes with redis-server");
+    // It asks only when there is something to cut.
+    checker.stdin.take().expect("is piped").write_all(b"y\n").ok();
+    checker.wait().expect("our child can be waited for");
 }

@@ -235,3 +235,25 @@ fn codes_in_the_deny_file_answer_410_and_the_file_is_read_again_when_it_changes(
     server.home().write("deny.txt", "");
     eventually("an empty file denies nothing", || (statuses() == [302, 302, 302]).then_some(()));
 }
+
+#[test]
+fn a_code_in_the_deny_file_stops_and_goes_on_while_redis_is_away() {
+    let mut redis = RedisServer::start();
+    let home = Home::new().set("redis.url", redis.url());
+    let path = home.write("deny.txt", "");
+    let server = home.set("redirect.deny_file", path.to_str().expect("the path is text")).start();
+    server.expect_log("redis");
+    server.officer("amy@agency.gov.sg").creates("form", "https://example.com");
+    server.follow("form").assert_redirects("before", "https://example.com");
+    redis.kill();
+    eventually("merlink notices", || (server.metrics().sum("merlink_redis_up") == 0.0).then_some(()));
+    server.follow("form").assert_redirects("a remembered link", "https://example.com");
+    for _ in 0..2 {
+        server.home().write("deny.txt", "form\n");
+        eventually("the file is read", || (server.follow("form").status == 410).then_some(()));
+        server.home().write("deny.txt", "# form\n");
+        eventually("and read again", || (server.follow("form").status == 302).then_some(()));
+    }
+    redis.start_again();
+    server.await_ready();
+}

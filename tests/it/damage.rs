@@ -1,0 +1,119 @@
+//! Files and records that are not as merlink wrote them: what is whole goes on, and what isn't is named.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::{
+    harness::{Random, Server, eventually},
+    redis_server::{append_only_file, cut_tail, process_id, running_in, signal},
+};
+
+const TARGET: &str = "https://example.com/form";
+
+/// What is wrong with each of these links.
+const DAMAGED: [&str; 5] = ["no-version", "no-hash", "no-header", "no-text", "no-expiry"];
+const WHOLE: usize = 20;
+
+/// Amy's whole links `whole-…` among the damaged ones, none of them ever visited.
+fn server_with_damaged_links() -> (Server, String) {
+    let server = Server::start();
+    server.expect_log("holds what merlink didn't write");
+    let amy = server.officer("amy@agency.gov.sg");
+    for code in (0..WHOLE).map(|number| format!("whole-{number}")).chain(DAMAGED.map(str::to_owned)) {
+        amy.creates(&code, TARGET);
+    }
+    let mut redis = server.redis();
+    let commands: [&[&[u8]]; 6] = [
+        &[b"HSET", b"link:{no-version}", b"v", b"abc"],
+        &[b"DEL", b"link:{no-hash}"],
+        &[b"SET", b"link:{no-hash}", b"text"],
+        &[b"HSET", b"link:{no-header}", b"t", "https://example.com/\u{e4}".as_bytes()],
+        &[b"HSET", b"link:{no-text}", b"t", b"https://example.com/\xff\xfe"],
+        &[b"HSET", b"link:{no-expiry}", b"x", b"soon"],
+    ];
+    for words in commands {
+        redis::Cmd::new().arg(words).exec(&mut redis).expect("Redis obeys");
+    }
+    let key = amy.key;
+    (server, key)
+}
+
+#[test]
+fn the_code_of_a_damaged_link_is_taken() {
+    let (server, key) = server_with_damaged_links();
+    for code in DAMAGED {
+        let answer = server.officer_with_key(&key).create(&json!({"shortUrl": code, "longUrl": TARGET}));
+        assert_eq!(answer.status, 400, "{code}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_journal_that_lost_its_name_stops_the_start_and_counts_nothing_twice() {
+    let server = Server::start();
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", TARGET);
+    for _ in 0..10 {
+        server.follow("form").assert_redirects("before", TARGET);
+    }
+    amy.sees_clicks("form", 10);
+    assert_eq!(server.end_by(Signal::TERM), Some(0));
+    let file = server.home().data_dir().join("journal/instance");
+    let name = fs::read(&file).expect("the journal has a name");
+    let redis = server.home().data_dir().join("redis");
+    for damaged in [Some(&b"\xff\xfe\x00"[..]), Some(b""), Some(b"two words"), None] {
+        match damaged {
+            Some(bytes) => fs::write(&file, bytes).expect("it can be written"),
+            None => fs::remove_file(&file).expect("it can be removed"),
+        }
+        server.home().run(&["serve"]).assert_code(1).assert_names(&["journal"]);
+        assert_eq!(running_in(&redis), [0; 0], "{damaged:?}: no Redis is left behind");
+    }
+    fs::write(&file, name).expect("it can be written");
+    server.start_again();
+    server.follow("form").assert_redirects("after", TARGET);
+    amy.sees_clicks("form", 11);
+    server.await_flushed();
+    assert_eq!(amy.clicks("form"), 11, "none twice");
+}
+
+#[test]
+fn a_torn_append_only_file_is_mended_and_what_it_lost_is_counted_again() {
+    let server = Server::start();
+    for about in ["redis", "torn"] {
+        server.expect_log(about);
+    }
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", TARGET);
+    let folder = server.home().data_dir().join("redis");
+    let random = Random::new();
+    let mut visits = 0;
+    for _ in 0..4 {
+        // Several writes of counters: the tail holds nothing else.
+        for _ in 0..3 {
+            server.follow("form").assert_redirects("before", TARGET);
+            visits += 1;
+            amy.sees_clicks("form", visits);
+        }
+        let redis = process_id(&mut server.redis());
+        assert_eq!(server.end_by(Signal::KILL), None);
+        signal(redis, Signal::KILL);
+        eventually("Redis is dead", || running_in(&folder).is_empty().then_some(()));
+        let bytes = 1 + random.below(200);
+        println!("cut {bytes} bytes off");
+        cut_tail(&append_only_file(&folder), bytes);
+        let log = folder.join("redis.log");
+        let mut text = fs::read(&log).expect("Redis keeps a log");
+        text.push(0xff);
+        fs::write(&log, text).expect("it can be written");
+
+        server.start_again();
+        server.follow("form").assert_redirects("after", TARGET);
+        visits += 1;
+        amy.sees_clicks("form", visits);
+        server.await_flushed();
+        assert_eq!(server.counters("form").get("t"), Some(&visits), "none twice; {bytes} bytes were cut off");
+        assert_eq!(server.counters("*").get("t"), Some(&visits), "over all links; {bytes} bytes were cut off");
+    }
+}

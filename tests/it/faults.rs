@@ -1,0 +1,394 @@
+//! Connections that die without a word, replies that are lost, a Redis that goes back in time, kills of everything: clicks stay exact,
+//! and all is well again without a restart.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use redis::cmd;
+use rustix::process::Signal;
+
+use crate::{
+    harness::{CURL, Home, Random, Server, eventually},
+    http::{Connection, Request},
+    proxy::Proxy,
+    redis_server::{RedisServer, append_only_file, cut_tail, length, mend},
+};
+
+const TARGET: &str = "https://example.com/form";
+
+fn server_behind(proxy: &Proxy) -> Server {
+    let server = Home::new().set("redis.url", proxy.url()).start();
+    server.expect_log("redis");
+    server
+}
+
+#[test]
+fn when_connections_die_without_a_word_new_ones_are_made() {
+    let redis = RedisServer::on_tcp();
+    let proxy = Proxy::before(redis.address());
+    let server = server_behind(&proxy);
+    let amy = server.officer("amy@agency.gov.sg");
+    let mut visits = 0;
+    for round in 0..2 {
+        let (known, unknown) = (format!("known-{round}"), format!("unknown-{round}"));
+        amy.creates(&known, TARGET);
+        amy.creates(&unknown, TARGET);
+        server.follow(&known).assert_redirects("before", TARGET);
+        server.await_flushed();
+        proxy.black_hole();
+        server.follow(&known).assert_redirects("a remembered link", TARGET);
+        eventually("a link that isn't remembered redirects", || (server.follow(&unknown).status == 302).then_some(()));
+        eventually("the API works", || (amy.list("").status == 200).then_some(()));
+        amy.sees_clicks(&known, 2);
+        amy.sees_clicks(&unknown, 1);
+        server.await_ready();
+        visits += 3;
+    }
+    server.await_flushed();
+    assert_eq!(server.counters("*").get("t"), Some(&visits), "over all links");
+}
+
+#[test]
+fn a_redis_that_refuses_connections_for_a_while_or_is_slow_is_used_again() {
+    let redis = RedisServer::on_tcp();
+    let proxy = Proxy::before(redis.address());
+    let server = server_behind(&proxy);
+    let amy = server.officer("amy@agency.gov.sg");
+    for code in ["form", "other", "slow"] {
+        amy.creates(code, TARGET);
+    }
+    server.follow("form").assert_redirects("before", TARGET);
+
+    proxy.refuse(true);
+    proxy.cut();
+    eventually("merlink notices", || (server.operator("/readyz").send().status == 503).then_some(()));
+    server.follow("form").assert_redirects("a remembered link", TARGET);
+    server.follow("other").assert_page("one that isn't", 503);
+    proxy.refuse(false);
+    server.await_ready();
+    eventually("it is asked for again", || (server.follow("other").status == 302).then_some(()));
+
+    // Slower than a visitor may be kept waiting, fast enough to be there.
+    proxy.delay(Duration::from_millis(200));
+    server.follow("form").assert_redirects("a remembered link", TARGET);
+    server.follow("slow").assert_page("a look-up that takes too long", 503);
+    amy.sees_clicks("form", 3);
+    proxy.delay(Duration::ZERO);
+    eventually("it is asked for again", || (server.follow("slow").status == 302).then_some(()));
+    amy.sees_clicks("slow", 1);
+}
+
+#[test]
+fn a_password_changed_for_a_while_stops_nothing_for_longer() {
+    let redis = RedisServer::start();
+    let server = Home::new().set("redis.url", redis.url()).start();
+    server.expect_log("redis");
+    let amy = server.officer("amy@agency.gov.sg");
+    for code in ["cached", "uncached"] {
+        amy.creates(code, TARGET);
+    }
+    server.follow("cached").assert_redirects("before", TARGET);
+    amy.sees_clicks("cached", 1);
+
+    // This connection has said who it is; it stays.
+    let mut operator = redis.connect().expect("Redis answers");
+    let mut says = |words: &[&str]| {
+        let (first, rest) = words.split_first().expect("a command");
+        cmd(first).arg(rest).exec(&mut operator).expect("Redis obeys");
+    };
+    says(&["CONFIG", "SET", "requirepass", "changed"]);
+    says(&["CLIENT", "KILL", "TYPE", "normal"]);
+    says(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    eventually("merlink notices", || (server.metrics().sum("merlink_redis_up") == 0.0).then_some(()));
+    for _ in 0..50 {
+        server.follow("cached").assert_redirects("a remembered link", TARGET);
+        assert_eq!(server.follow("uncached").status, 503);
+    }
+    assert_eq!(amy.list("").status, 503);
+    assert_eq!(server.metrics().sum("merlink_clicks_pending"), 50.0);
+
+    says(&["CONFIG", "SET", "requirepass", ""]);
+    server.await_ready();
+    eventually("links resolve", || (server.follow("uncached").status == 302).then_some(()));
+    eventually("the API works", || (amy.list("").status == 200).then_some(()));
+    amy.sees_clicks("cached", 51);
+}
+
+#[test]
+fn replies_lost_on_the_wire_count_no_click_twice_and_lose_none() {
+    const CLICKS: usize = 2_000;
+    const CLIENTS: usize = 4;
+    let redis = RedisServer::on_tcp();
+    let proxy = Proxy::before(redis.address());
+    let server = server_behind(&proxy);
+    let amy = server.officer("amy@agency.gov.sg");
+    let codes: Vec<String> = (0..20).map(|number| format!("form-{number}")).collect();
+    for code in &codes {
+        amy.creates(code, TARGET);
+        server.follow(code).assert_redirects("before", TARGET);
+    }
+    proxy.swallow(20);
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (server, codes) = (&server, &codes);
+            scope.spawn(move || {
+                let mut connection = server.connect();
+                for visit in 0..CLICKS / CLIENTS {
+                    let code = &codes[(visit * CLIENTS + client) % codes.len()];
+                    let request = server.get(&format!("/{code}")).user_agent(CURL).bytes();
+                    connection.write(&request).expect("sends");
+                    connection.read_answer("GET").expect("is answered").assert_redirects(code, TARGET);
+                }
+            });
+        }
+    });
+    server.await_flushed();
+    proxy.swallow(0);
+    let each = i64::try_from(CLICKS / codes.len()).expect("is small") + 1;
+    for code in &codes {
+        assert_eq!(server.counters(code).get("t"), Some(&each), "{code}");
+    }
+    assert_eq!(server.counters("*").get("t"), Some(&(each * 20)), "over all links");
+}
+
+#[test]
+fn when_redis_goes_back_in_time_its_counters_come_back_to_the_truth() {
+    let redis = RedisServer::start();
+    let server = Home::new().set("redis.url", redis.url()).start();
+    server.expect_log("back in time");
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", TARGET);
+    amy.creates("other", TARGET);
+    let mut connection = redis.connect().expect("Redis answers");
+    let mut at = |visits: i64, kept: Option<&[u8]>| {
+        if let Some(kept) = kept {
+            // As it was earlier, in one step: counters and position.
+            let mut restore = cmd("RESTORE");
+            restore.arg("clicks:{form}").arg(0).arg(kept).arg("REPLACE").exec(&mut connection).expect("is put back");
+        }
+        for _ in 0..visits {
+            server.follow("form").assert_redirects("a visit", TARGET);
+        }
+        server.follow("other");
+        server.await_flushed();
+        cmd("DUMP").arg("clicks:{form}").query::<Vec<u8>>(&mut connection).expect("is there")
+    };
+    let counted = || ["t", "o"].map(|name| server.counters("form").get(name).copied());
+
+    let after_5 = at(5, None);
+    let after_12 = at(7, None);
+    assert_eq!(counted(), [Some(12); 2]);
+    at(1, Some(&after_5));
+    eventually("the next click brings back what was lost", || (counted() == [Some(13); 2]).then_some(()));
+    at(1, Some(&after_12));
+    eventually("and again", || (counted() == [Some(14); 2]).then_some(()));
+
+    // Without another click, a restart compares.
+    for (end, kept) in [(Signal::TERM, &after_5), (Signal::KILL, &after_12)] {
+        at(0, Some(kept));
+        assert_ne!(counted(), [Some(14); 2], "{end:?}: it is gone");
+        server.end_by(end);
+        server.start_again();
+        amy.sees_clicks("form", 14);
+        server.await_flushed();
+        assert_eq!(counted(), [Some(14); 2], "{end:?}: none twice");
+    }
+    assert_eq!(server.counters("*").get("t"), Some(&20), "over all links");
+}
+
+/// How often the long form kills merlink; Redis half as often. The short form is part of every run of the suite.
+const KILLS: &str = "MERLINK_TEST_KILLS";
+const KILLS_OF_THE_SHORT_FORM: usize = 4;
+
+/// `make test-faults` runs the long form. Redis is the test's own, behind a proxy; a cut file is mended as config/redis.conf tells.
+#[test]
+fn clicks_stay_exact_through_kills() {
+    let kills = match std::env::var(KILLS) {
+        Ok(number) => number.parse().unwrap_or_else(|_| panic!("{KILLS}={number}: how many kills?")),
+        Err(_) => KILLS_OF_THE_SHORT_FORM,
+    };
+    let started = Instant::now();
+    let mut redis = RedisServer::on_tcp();
+    let proxy = Proxy::before(redis.address());
+    let server = server_behind(&proxy);
+    let amy = server.officer("amy@agency.gov.sg");
+    let traffic = Traffic::new(8);
+    for visited in &traffic.links {
+        amy.creates(&visited.code, TARGET);
+    }
+    let file = append_only_file(redis.directory());
+    let made_at = length(&file);
+    let random = Random::new();
+    let (mut redis_kills, mut cuts, mut swallowing) = (0, 0, 0);
+    thread::scope(|scope| {
+        let _stop = StopAtEnd(&traffic.over);
+        for _ in 0..CLIENTS {
+            scope.spawn(|| traffic.visit(&random));
+        }
+        traffic.goes_to(Some(server.public_address()));
+        for round in 0..kills {
+            let swallows = random.below(3) == 0;
+            swallowing += i32::from(swallows);
+            proxy.swallow(if swallows { 5 } else { 0 });
+            traffic.await_answers(100 + random.below(400));
+            // Every other round Redis dies too: by itself, with merlink looking on, or both at once.
+            let dies_alone = round % 4 == 0;
+            let dies_too = round % 4 == 2;
+            if dies_alone || dies_too {
+                redis.kill();
+                redis_kills += 1;
+            }
+            if dies_too {
+                traffic.goes_to(None);
+                assert_eq!(server.end_by(Signal::KILL), None);
+            }
+            if dies_alone || dies_too {
+                if dies_alone {
+                    traffic.await_answers(random.below(400));
+                }
+                // The links must stay: they are what nobody writes a second time.
+                let tail = (1 + random.below(200)).min(length(&file) - made_at);
+                if random.below(10) < 7 && tail > 0 {
+                    cut_tail(&file, tail);
+                    cuts += 1;
+                }
+                mend(redis.directory());
+                redis.start_again();
+            }
+            if !dies_too {
+                traffic.await_answers(random.below(400));
+                traffic.goes_to(None);
+                assert_eq!(server.end_by(Signal::KILL), None);
+            }
+            if random.below(4) == 0 {
+                // Killed again while it starts.
+                server.start_again_unready();
+                assert_eq!(server.end_by(Signal::KILL), None);
+            }
+            server.start_again();
+            traffic.goes_to(Some(server.public_address()));
+        }
+        traffic.await_answers(100);
+        proxy.swallow(0);
+    });
+    server.await_flushed();
+
+    let mut counted_in_all = 0;
+    for link in &traffic.links {
+        let counted = server.counters(&link.code).get("t").copied().unwrap_or_default();
+        let (answered, cut_off) = (link.answered.load(Ordering::SeqCst), link.cut_off.load(Ordering::SeqCst));
+        let about = format!("{}: {answered} answered, {cut_off} cut off, {counted} counted", link.code);
+        assert!((answered..=answered + cut_off).contains(&counted), "{about}");
+        counted_in_all += counted;
+    }
+    assert_eq!(server.counters("*").get("t"), Some(&counted_in_all), "over all links");
+    let cut_off = traffic.sum(|link| &link.cut_off);
+    // A listener that was killed as soon as it listened cut nobody off: nobody had its address.
+    assert!(cut_off <= CLIENTS * i64::try_from(kills).expect("is small"), "{cut_off}: one per connection and kill");
+    assert!(!server.log().iter().any(|line| line.contains("older copy of data_dir")), "nothing was rewound");
+    println!(
+        "{kills} kills of merlink, {redis_kills} of Redis ({cuts} with a cut tail), replies swallowed in {swallowing} rounds: {} clicks \
+         answered, {counted_in_all} counted, {cut_off} cut off by a kill, {} answers 503, in {} s",
+        traffic.sum(|link| &link.answered),
+        traffic.unavailable.load(Ordering::SeqCst),
+        started.elapsed().as_secs(),
+    );
+}
+
+const CLIENTS: i64 = 6;
+
+/// Clients that follow links all the time and write down what they got.
+struct Traffic {
+    links: Vec<Visited>,
+    /// `None` while there is no server.
+    to: Mutex<Option<SocketAddr>>,
+    unavailable: AtomicI64,
+    over: AtomicBool,
+}
+
+struct Visited {
+    code: String,
+    request: Vec<u8>,
+    answered: AtomicI64,
+    /// Requests whose answer was never read to its end: each may have been counted.
+    cut_off: AtomicI64,
+}
+
+impl Traffic {
+    fn new(links: usize) -> Self {
+        let links = (0..links).map(|number| {
+            let code = format!("form-{number}");
+            let host = SocketAddr::from(([127, 0, 0, 1], 80));
+            let request = Request::new(host, "GET", format!("/{code}")).user_agent(CURL).bytes();
+            Visited { code, request, answered: AtomicI64::new(0), cut_off: AtomicI64::new(0) }
+        });
+        Self {
+            links: links.collect(),
+            to: Mutex::default(),
+            unavailable: AtomicI64::new(0),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    fn goes_to(&self, address: Option<SocketAddr>) {
+        *self.to.lock().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+
+    /// One client's life.
+    fn visit(&self, random: &Random) {
+        while !self.over.load(Ordering::SeqCst) {
+            let to = *self.to.lock().unwrap_or_else(PoisonError::into_inner);
+            match to.map(Connection::open) {
+                Some(Ok(connection)) => self.visit_over(connection, random),
+                _ => thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
+    /// Until the connection breaks.
+    fn visit_over(&self, mut connection: Connection, random: &Random) {
+        while !self.over.load(Ordering::SeqCst) {
+            let link = &self.links[random.below(self.links.len() as u64) as usize];
+            let answer = connection.write(&link.request).and_then(|()| connection.read_answer("GET"));
+            match answer {
+                Ok(answer) if answer.status == 503 => {
+                    self.unavailable.fetch_add(1, Ordering::SeqCst);
+                }
+                Ok(answer) => {
+                    answer.assert_redirects(&link.code, TARGET);
+                    link.answered.fetch_add(1, Ordering::SeqCst);
+                }
+                Err(_) => {
+                    link.cut_off.fetch_add(1, Ordering::SeqCst);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn sum(&self, of: impl Fn(&Visited) -> &AtomicI64) -> i64 {
+        self.links.iter().map(|link| of(link).load(Ordering::SeqCst)).sum()
+    }
+
+    #[track_caller]
+    fn await_answers(&self, more: u64) {
+        let enough = self.sum(|link| &link.answered) + i64::try_from(more).expect("is small");
+        eventually("the clients get answers", || (self.sum(|link| &link.answered) >= enough).then_some(()));
+    }
+}
+
+/// Ends the clients also when the test fails: the scope waits for them.
+pub struct StopAtEnd<'t>(pub &'t AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}

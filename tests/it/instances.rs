@@ -1,0 +1,43 @@
+//! Several merlinks on one Redis: what an officer changes on one, citizens meet on all.
+
+use serde_json::json;
+
+use crate::{
+    harness::{Home, eventually},
+    proxy::Proxy,
+    redis_server::RedisServer,
+};
+
+#[test]
+fn a_change_made_on_one_instance_is_followed_by_another_even_when_its_connections_die() {
+    let redis = RedisServer::on_tcp();
+    let proxy = Proxy::before(redis.address());
+    let first = Home::new().set("redis.url", redis.url()).start();
+    let second = Home::new().set("redis.url", proxy.url()).start();
+    second.expect_log("redis");
+    let amy = first.officer("amy@agency.gov.sg");
+    amy.creates("form", "https://example.com/0");
+    second.follow("form").assert_redirects("before", "https://example.com/0");
+
+    let pass: fn(&Proxy) = |_| {};
+    let faults = [("all is well", pass), ("connections die without a word", Proxy::black_hole), ("cut", Proxy::cut)];
+    let mut edits = 0;
+    for (about, fault) in faults.into_iter().cycle().take(9) {
+        second.await_ready();
+        edits += 1;
+        let (old, new) = (format!("https://example.com/{}", edits - 1), format!("https://example.com/{edits}"));
+        second.follow("form").assert_redirects("in memory", &old);
+        fault(&proxy);
+        amy.update("form", &json!({"longUrl": new})).assert_v1_status("edit", 200);
+        eventually("the second instance follows", || {
+            let answer = second.follow("form");
+            assert!(answer.header("location").is_some_and(|to| to == old || to == new), "{about}: {answer:?}");
+            (answer.header("location") == Some(&new)).then_some(())
+        });
+        for _ in 0..50 {
+            second.follow("form").assert_redirects(about, &new);
+        }
+    }
+    amy.switches("form", "INACTIVE");
+    eventually("switched off there too", || (second.follow("form").status == 410).then_some(()));
+}
