@@ -85,8 +85,8 @@ pub struct Embedded {
 /// The process, however it was come by.
 enum Server {
     Ours(Child),
-    /// Started by a merlink that is no more.
-    Adopted(Pid),
+    /// Started by a merlink that is no more. Which process it is isn't known while it loads.
+    Adopted(Option<Pid>),
     /// Not yet known.
     None,
 }
@@ -168,22 +168,33 @@ impl Embedded {
                 let _ = child.kill().await;
             }
             Server::Adopted(pid) => {
-                let _ = kill_process(*pid, Signal::KILL);
+                let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
             }
             Server::None => {}
         }
     }
 
-    /// Adopts the server that is alive, or starts one when none is.
+    /// Adopts the server that is alive, or starts one when none is. One that was just killed may take connections for a moment more.
     async fn revive(&mut self) -> Result<(), EmbeddedError> {
-        if is_deserted(&self.socket).await { self.spawn().await } else { self.adopt().await }
+        self.server = Server::None;
+        let give_up = Instant::now() + LOADING_MAX;
+        while !is_deserted(&self.socket).await {
+            match self.store.ping().await {
+                Ok(()) => return self.adopt().await,
+                Err(error) if Instant::now() > give_up => {
+                    // Loading is an answer too: it will be ready when it has read its file.
+                    let loading = error.to_string().contains("LOADING");
+                    return if loading { self.adopt().await } else { Err(EmbeddedError::Deaf(self.socket.clone())) };
+                }
+                Err(_) => sleep(POLL).await,
+            }
+        }
+        self.spawn().await
     }
 
     async fn adopt(&mut self) -> Result<(), EmbeddedError> {
-        self.server = Server::None;
-        self.wait_for_answer().await?;
         let pid = self.store.process_id().await.ok().flatten().and_then(Pid::from_raw);
-        self.server = Server::Adopted(pid.ok_or_else(|| EmbeddedError::Deaf(self.socket.clone()))?);
+        self.server = Server::Adopted(pid);
         tracing::info!("adopted the redis-server that is alive in {}", self.folder.display());
         Ok(())
     }
@@ -255,12 +266,8 @@ impl Embedded {
         loop {
             match self.store.ping().await {
                 Ok(()) => return Ok(()),
-                // Loading is an answer too: Redis is alive, and will be ready when it has read its file.
-                Err(StoreError::Unavailable(reason)) if Instant::now() > give_up => {
-                    if matches!(self.server, Server::None) && !reason.contains("LOADING") {
-                        return Err(EmbeddedError::Deaf(self.socket.clone()));
-                    }
-                    tracing::warn!("redis-server doesn't answer yet ({reason}); going on without it");
+                Err(error) if Instant::now() > give_up => {
+                    tracing::warn!("redis-server doesn't answer yet; going on without it: {error}");
                     return Ok(());
                 }
                 Err(_) => {}
@@ -287,7 +294,8 @@ impl Embedded {
             }
             Server::Adopted(pid) => {
                 // A process that ended but wasn't waited for by its parent still takes signals; its socket tells.
-                while test_kill_process(*pid).is_ok() && !is_deserted(&self.socket).await {
+                let is_alive = |pid: &Option<Pid>| pid.is_none_or(|pid| test_kill_process(pid).is_ok());
+                while is_alive(pid) && !is_deserted(&self.socket).await {
                     sleep(ADOPTED_POLL).await;
                 }
                 "adopted, so the reason isn't known".to_owned()
