@@ -1,7 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build test lint format bench setup clean help
+.PHONY: run build test test-faults lint format bench setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -25,6 +25,10 @@ test: ## run the whole test suite
 	cargo test --locked --doc
 	cargo test --locked --lib --bins --tests --no-fail-fast
 
+test-faults: ## kill merlink 200 times and Redis 100 times under load, and compare every counter with the answers
+	@scripts/setup.sh test
+	MERLINK_TEST_KILLS=$(or $(KILLS),200) cargo test --locked --test it -- --exact --nocapture faults::clicks_stay_exact_through_kills
+
 lint: ## check format, clippy's warnings, and licences and sources of the dependencies
 	@scripts/setup.sh lint
 	cargo fmt --all --check
@@ -46,4 +50,4 @@ clean: ## remove what was built; ./data stays
 	cargo clean
 
 help: ## list these tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

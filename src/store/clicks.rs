@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use redis::{Pipeline, Script};
+use redis::{Pipeline, RedisResult, Script, Value};
 
 use super::{
     Store, StoreError,
@@ -42,8 +42,8 @@ pub enum Counted {
     HourOfWeek(u8),
 }
 
-/// Where a code's counters stand after a call.
-pub type Applied = u64;
+/// Where a code's counters stand; `None` when they aren't what a merlink wrote.
+pub type Stands = Option<u64>;
 
 /// The flusher's own connection, with this instance's name.
 #[derive(Clone)]
@@ -71,7 +71,7 @@ impl ClickStore {
     /// # Errors
     ///
     /// When Redis can't be asked: any of the stretches may or may not be in. The next answer says.
-    pub async fn apply(&self, stretches: &[Stretch]) -> Result<Vec<Applied>, StoreError> {
+    pub async fn apply(&self, stretches: &[Stretch]) -> Result<Vec<Stands>, StoreError> {
         let mut positions = Vec::with_capacity(stretches.len());
         for chunk in stretches.chunks(CALLS_AT_ONCE) {
             let mut calls = Pipeline::with_capacity(chunk.len() + 1);
@@ -84,7 +84,7 @@ impl ClickStore {
                     calls.arg(field(*counted)).arg(*increment);
                 }
             }
-            positions.extend(self.send::<Applied>(Operation::ClickFlush, &calls).await?);
+            positions.extend(self.send::<Stands>(Operation::ClickFlush, &calls).await?);
         }
         Ok(positions)
     }
@@ -94,15 +94,22 @@ impl ClickStore {
     /// # Errors
     ///
     /// When Redis can't be asked.
-    pub async fn positions(&self, codes: &[Option<Arc<str>>]) -> Result<Vec<u64>, StoreError> {
+    pub async fn positions(&self, codes: &[Option<Arc<str>>]) -> Result<Vec<Stands>, StoreError> {
         let mut positions = Vec::with_capacity(codes.len());
         for chunk in codes.chunks(CALLS_AT_ONCE) {
             let mut reads = Pipeline::with_capacity(chunk.len());
             for code in chunk {
                 reads.cmd("HGET").arg(key(code.as_deref())).arg(&self.position_field);
             }
-            let answers = self.send::<Option<u64>>(Operation::ClickPositions, &reads).await?;
-            positions.extend(answers.into_iter().map(|position| position.unwrap_or(0)));
+            reads.ignore_errors();
+            for answer in self.send::<RedisResult<Value>>(Operation::ClickPositions, &reads).await? {
+                let position = answer.and_then(|value| Ok(redis::from_redis_value::<Option<u64>>(value)?));
+                positions.push(match position.map_err(StoreError::from) {
+                    Ok(position) => Some(position.unwrap_or(0)),
+                    Err(StoreError::Corrupt(_)) => None,
+                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                });
+            }
         }
         Ok(positions)
     }

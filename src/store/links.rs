@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use deadpool_redis::Connection;
 use jiff::Timestamp;
-use redis::{Pipeline, RedisError, Script, Value, cmd, pipe};
+use redis::{Pipeline, RedisError, RedisResult, Script, Value, cmd, pipe};
 
 use super::{
     Actor, Store, StoreError,
@@ -149,7 +149,7 @@ impl Store {
     pub async fn find_link(&self, code: &Code) -> Result<Option<ListedLink>, StoreError> {
         let codes = [code.clone()];
         let mut found = self.ask(Operation::LinkRead, async |redis| read_links(redis, &codes).await).await?;
-        found.pop().flatten().map(|raw| raw.decode(code)).transpose()
+        found.pop().transpose()?.flatten().map(|raw| raw.decode(code)).transpose()
     }
 
     /// Changes an owner's link, unless it is so already. The check of the owner and the change are one: nobody slips in between.
@@ -285,10 +285,11 @@ impl Store {
             let codes: Vec<Code> = chunk.iter().map(|entry| entry.code.clone()).collect();
             let found = self.ask(Operation::LinkList, async |redis| read_links(redis, &codes).await).await?;
             for (entry, raw) in chunk.iter().zip(found) {
-                let listed = match raw.map(|raw| raw.decode(&entry.code)).transpose() {
+                let listed = match raw.and_then(|raw| raw.map(|raw| raw.decode(&entry.code)).transpose()) {
                     Ok(listed) => listed,
+                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
                     // One damaged link doesn't hide all the others from their owner.
-                    Err(error) => {
+                    Err(error @ StoreError::Corrupt(_)) => {
                         tracing::error!("left out of a list: {error}");
                         continue;
                     }
@@ -418,7 +419,11 @@ struct RawLink {
     clicks: u64,
 }
 
-async fn read_links(redis: &mut Connection, codes: &[Code]) -> Result<Vec<Option<RawLink>>, RedisError> {
+/// What is known of each code, `None` when it never existed. A damaged one is an error of its own.
+async fn read_links(
+    redis: &mut Connection,
+    codes: &[Code],
+) -> Result<Vec<Result<Option<RawLink>, StoreError>>, RedisError> {
     let mut reads = Pipeline::with_capacity(codes.len() * 2);
     for code in codes {
         reads.cmd("HMGET").arg(keys::link(code.as_str())).arg(&[
@@ -434,11 +439,13 @@ async fn read_links(redis: &mut Connection, codes: &[Code]) -> Result<Vec<Option
         ]);
         reads.cmd("HGET").arg(keys::clicks(code.as_str())).arg(click_field::TOTAL);
     }
-    let values: Vec<Value> = reads.query_async(redis).await?;
+    let values: Vec<RedisResult<Value>> = reads.ignore_errors().query_async(redis).await?;
     let mut links = Vec::with_capacity(codes.len());
     let mut values = values.into_iter();
-    while let (Some(link), Some(clicks)) = (values.next(), values.next()) {
-        links.push(RawLink::from_values(link, clicks)?);
+    for code in codes {
+        let (Some(link), Some(clicks)) = (values.next(), values.next()) else { break };
+        let raw = link.and_then(|link| RawLink::from_values(link, clicks?));
+        links.push(raw.map_err(|error| StoreError::from(error).about(&keys::link(code.as_str()))));
     }
     Ok(links)
 }

@@ -53,6 +53,16 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+impl StoreError {
+    /// The same, with the name of the key that holds what no merlink wrote.
+    fn about(self, key: &str) -> Self {
+        match self {
+            Self::Corrupt(detail) => Self::Corrupt(format!("{key}: {detail}")),
+            Self::Unavailable(reason) => Self::Unavailable(reason),
+        }
+    }
+}
+
 /// The settings say of Redis what can't be.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -60,7 +70,9 @@ pub struct StoreSettingsError(String);
 
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
-        let misread = matches!(error.kind(), ErrorKind::UnexpectedReturnType) || error.code() == Some("WRONGTYPE");
+        // What can't be read as what it should be is `Parse` to the client: a version that is no number, a text that isn't UTF-8.
+        let misread = matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse)
+            || error.code() == Some("WRONGTYPE");
         if misread { Self::Corrupt(error.to_string()) } else { Self::Unavailable(error.to_string()) }
     }
 }

@@ -65,7 +65,8 @@ impl Lane {
             link_field::FORWARD_QUERY,
             link_field::VERSION,
         ]);
-        decode(&key, self.0.ask(Operation::Resolve, async |redis| read.query_async(redis).await).await?)
+        let fields = self.0.ask(Operation::Resolve, async |redis| read.query_async(redis).await).await;
+        decode(&key, fields.map_err(|error| error.about(&key))?)
     }
 
     /// Who owns a link, and since when; `None` when it never existed.
@@ -77,8 +78,8 @@ impl Lane {
         let key = keys::link(code);
         let mut read = redis::cmd("HMGET");
         read.arg(&key).arg(&[link_field::OWNER, link_field::CREATED]);
-        let (owner, created): (Option<String>, Option<i64>) =
-            self.0.ask(Operation::Resolve, async |redis| read.query_async(redis).await).await?;
+        let fields = self.0.ask(Operation::Resolve, async |redis| read.query_async(redis).await).await;
+        let (owner, created): (Option<String>, Option<i64>) = fields.map_err(|error| error.about(&key))?;
         let Some(owner) = owner else { return Ok(None) };
         let created_at = created.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let created_at = created_at.ok_or_else(|| StoreError::Corrupt(format!("{key}: no time of creation")))?;

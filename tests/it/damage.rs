@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use redis::cmd;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -41,12 +42,62 @@ fn server_with_damaged_links() -> (Server, String) {
 }
 
 #[test]
+fn a_damaged_link_says_so_and_keeps_nobody_from_the_others() {
+    let (server, _) = server_with_damaged_links();
+    for code in DAMAGED {
+        // More often than an outage takes to be believed: none must be.
+        for _ in 0..6 {
+            server.follow(code).assert_page(code, 503);
+            server.follow(&format!("{code}+")).assert_page(code, 503);
+        }
+        let next = format!("whole-{}", DAMAGED.iter().position(|other| *other == code).expect("is one of them"));
+        server.follow(&next).assert_redirects(&format!("a whole link after {code}"), TARGET);
+        assert!(server.log().iter().any(|line| line.contains("didn't write")), "{code}: it is said");
+    }
+    assert_eq!(server.operator("/readyz").send().status, 200, "Redis is there");
+}
+
+#[test]
+fn damaged_links_dont_hide_the_others_from_their_owner() {
+    let (server, key) = server_with_damaged_links();
+    let amy = server.officer_with_key(&key);
+    for query in ["limit=100", "limit=100&searchText=whole", "limit=100&orderBy=clicks"] {
+        let listed = amy.codes(query);
+        assert_eq!(listed.iter().filter(|code| code.starts_with("whole-")).count(), WHOLE, "{query}: {listed:?}");
+    }
+}
+
+#[test]
 fn the_code_of_a_damaged_link_is_taken() {
     let (server, key) = server_with_damaged_links();
     for code in DAMAGED {
         let answer = server.officer_with_key(&key).create(&json!({"shortUrl": code, "longUrl": TARGET}));
         assert_eq!(answer.status, 400, "{code}: {}", answer.text());
     }
+}
+
+#[test]
+fn damaged_counters_of_one_link_leave_the_counting_of_the_others_alone() {
+    let server = Server::start();
+    server.expect_log("holds what merlink didn't write");
+    let amy = server.officer("amy@agency.gov.sg");
+    let damaged = ["no-hash", "no-number"];
+    for code in ["no-hash", "no-number", "whole"] {
+        amy.creates(code, TARGET);
+    }
+    cmd("SET").arg("clicks:{no-hash}").arg("text").exec(&mut server.redis()).expect("Redis obeys");
+    cmd("HSET").arg("clicks:{no-number}").arg(&["t", "many"]).exec(&mut server.redis()).expect("Redis obeys");
+    for visits in 1..=3 {
+        for code in ["no-hash", "no-number", "whole"] {
+            server.follow(code).assert_redirects("is followed", TARGET);
+        }
+        eventually("the whole one is counted", || (server.counters("whole").get("t") == Some(&visits)).then_some(()));
+        eventually("and so are all of them", || (server.counters("*").get("t") == Some(&(visits * 3))).then_some(()));
+    }
+    for code in damaged {
+        cmd("DEL").arg(format!("clicks:{{{code}}}")).exec(&mut server.redis()).expect("Redis obeys");
+    }
+    server.await_flushed();
 }
 
 #[test]

@@ -87,8 +87,15 @@ fn a_redis_that_refuses_connections_for_a_while_or_is_slow_is_used_again() {
 
 #[test]
 fn a_password_changed_for_a_while_stops_nothing_for_longer() {
-    let redis = RedisServer::start();
-    let server = Home::new().set("redis.url", redis.url()).start();
+    let redis = RedisServer::on_tcp();
+    // This connection has said who it is; it stays.
+    let mut operator = redis.connect().expect("Redis answers");
+    let mut says = |words: &[&str]| {
+        let (first, rest) = words.split_first().expect("a command");
+        cmd(first).arg(rest).exec(&mut operator).expect("Redis obeys");
+    };
+    says(&["CONFIG", "SET", "requirepass", "agreed"]);
+    let server = Home::new().set("redis.url", format!("redis://:agreed@{}", redis.address())).start();
     server.expect_log("redis");
     let amy = server.officer("amy@agency.gov.sg");
     for code in ["cached", "uncached"] {
@@ -97,12 +104,6 @@ fn a_password_changed_for_a_while_stops_nothing_for_longer() {
     server.follow("cached").assert_redirects("before", TARGET);
     amy.sees_clicks("cached", 1);
 
-    // This connection has said who it is; it stays.
-    let mut operator = redis.connect().expect("Redis answers");
-    let mut says = |words: &[&str]| {
-        let (first, rest) = words.split_first().expect("a command");
-        cmd(first).arg(rest).exec(&mut operator).expect("Redis obeys");
-    };
     says(&["CONFIG", "SET", "requirepass", "changed"]);
     says(&["CLIENT", "KILL", "TYPE", "normal"]);
     says(&["CLIENT", "KILL", "TYPE", "pubsub"]);
@@ -112,9 +113,13 @@ fn a_password_changed_for_a_while_stops_nothing_for_longer() {
         assert_eq!(server.follow("uncached").status, 503);
     }
     assert_eq!(amy.list("").status, 503);
+    // Whoever asks has been refused the login, not only cut off.
+    eventually("the flusher was refused", || {
+        server.log().iter().any(|line| line.contains("clicks wait in the journal")).then_some(())
+    });
     assert_eq!(server.metrics().sum("merlink_clicks_pending"), 50.0);
 
-    says(&["CONFIG", "SET", "requirepass", ""]);
+    says(&["CONFIG", "SET", "requirepass", "agreed"]);
     server.await_ready();
     eventually("links resolve", || (server.follow("uncached").status == 302).then_some(()));
     eventually("the API works", || (amy.list("").status == 200).then_some(()));
