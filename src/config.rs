@@ -4,6 +4,8 @@
 //! the code doesn't take, or takes without its being in the file, is a mistake that [`Config::load`] reports.
 //! Settings don't change while the process runs.
 
+mod redis_url;
+
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
@@ -19,11 +21,13 @@ use url::Url;
 
 use crate::domain::{Email, EmailDomains};
 
+pub use redis_url::{Host, Hosts, RedisUrl};
+
 /// The file of defaults: the reference that operators read is what the code runs on.
 pub const DEFAULTS: &str = include_str!("../config/merlink.toml");
 
 /// Settings that may hold a password: a mistake in them is reported without them.
-const SECRETS: [&str; 2] = ["redis.url", "smtp.url"];
+const SECRETS: [&str; 1] = ["smtp.url"];
 
 const ENV_PREFIX: &str = "MERLINK_";
 
@@ -61,7 +65,7 @@ pub struct BaseUrl {
 #[derive(Clone, Debug)]
 pub struct Redis {
     /// `None`: merlink runs its own redis-server.
-    pub url: Option<String>,
+    pub url: Option<RedisUrl>,
     /// `None`: the public authorities.
     pub tls_ca_file: Option<PathBuf>,
     pub allow_unsafe: bool,
@@ -242,15 +246,10 @@ impl BaseUrl {
 
 impl Redis {
     fn read(settings: &mut Settings) -> Option<Self> {
-        let url =
-            settings.take("redis.url", "empty, or redis://, rediss:// or redis+unix:// and where Redis is", |text| {
-                if text.is_empty() {
-                    return Some(None);
-                }
-                let scheme = text.split_once("://")?.0;
-                let known = matches!(scheme, "redis" | "rediss" | "redis+unix") && Url::parse(text).is_ok();
-                known.then(|| Some(text.to_owned()))
-            });
+        let url = settings.take_explained("redis.url", |text| match text {
+            "" => Ok(None),
+            text => RedisUrl::parse(text).map(Some),
+        });
         let tls_ca_file = settings
             .take("redis.tls_ca_file", "the path of a file, or empty", |text| Some(non_empty(text).map(PathBuf::from)));
         let allow_unsafe = settings.take("redis.allow_unsafe", "true or false", parsed);
@@ -458,6 +457,16 @@ impl Settings {
             self.problem(format!("{origin}: {key}: {shown} isn't allowed; allowed: {allowed}"));
         }
         value
+    }
+
+    /// As [`Self::take`], for what has several ways to be wrong: the reason says which, and nothing of a secret.
+    fn take_explained<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let Value { items, origin } = self.remove(key)?;
+        let value = match &items {
+            Items::One(text) => parse(text.trim()),
+            Items::Many(_) => Err("a list isn't allowed".to_owned()),
+        };
+        value.map_err(|reason| self.problem(format!("{origin}: {key}: {reason}"))).ok()
     }
 
     fn take_list<T>(&mut self, key: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {

@@ -10,7 +10,7 @@
 //! records behind its position are read from the journal and added. So that they can be, a segment is kept for
 //! `clicks.journal_keep` after it was flushed; but new clicks come first when the disk bound is reached.
 //!
-//! At start, whenever Redis was away, and once a minute, the positions of all codes in the kept journal are compared.
+//! At start, whenever Redis was away or may be another one, and once a minute, the positions of all codes in the kept journal are compared.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -97,8 +97,8 @@ pub struct Flusher {
     flushed: u64,
     /// Where the last flushed record of each code in the kept journal ends.
     last: HashMap<Counter, u64>,
-    /// `None`: positions must be compared before the next batch.
-    verified_at: Option<Instant>,
+    /// When positions were compared, and in which [`ClickStore::session`]. `None`: they must be before the next batch.
+    verified: Option<(Instant, u64)>,
     /// What earlier runs left has been read, and then counted.
     earlier_runs_read: bool,
     earlier_runs_counted: bool,
@@ -165,7 +165,7 @@ impl Flusher {
             settings,
             calendar,
             last: HashMap::new(),
-            verified_at: None,
+            verified: None,
             earlier_runs_read: false,
             earlier_runs_counted: false,
             kept: VecDeque::new(),
@@ -194,7 +194,7 @@ impl Flusher {
                     tracing::warn!("clicks wait in the journal: {error}");
                 }
                 // Whatever was answered before is to be doubted: Redis may come back as it was some time ago.
-                self.verified_at = None;
+                self.verified = None;
                 RETRY
             }
         };
@@ -231,9 +231,10 @@ impl Flusher {
             self.read_earlier_runs()?;
             self.earlier_runs_read = true;
         }
-        if self.verified_at.is_none_or(|at| at.elapsed() >= VERIFY_INTERVAL) {
+        let session = self.store.session();
+        if self.verified.is_none_or(|(at, with)| with != session || at.elapsed() >= VERIFY_INTERVAL) {
             self.verify().await?;
-            self.verified_at = Some(Instant::now());
+            self.verified = Some((Instant::now(), session));
         }
         let end = self.journal.end();
         while self.flushed < end {

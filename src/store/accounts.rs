@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use redis::{cmd, pipe};
+use redis::{Value, cmd};
 
 use super::{
     Store, StoreError,
@@ -35,10 +35,13 @@ impl Store {
     pub async fn create_api_key(&self, key: &ApiKey) -> Result<(), StoreError> {
         let created_ms = key.created_at.as_millisecond();
         self.ask(Operation::KeyWrite, async |redis| {
-            let mut write = pipe();
-            write.cmd("ZADD").arg(keys::ACCOUNTS).arg("NX").arg(created_ms).arg(key.owner.as_str()).ignore();
-            write.cmd("SADD").arg(keys::api_keys_of(&key.owner)).arg(&key.id).ignore();
-            write.cmd("HSET").arg(keys::api_key(&key.id));
+            let mut account = cmd("ZADD");
+            account.arg(keys::ACCOUNTS).arg("NX").arg(created_ms).arg(key.owner.as_str());
+            let mut index = cmd("SADD");
+            index.arg(keys::api_keys_of(&key.owner)).arg(&key.id);
+            redis.many::<Value>(vec![account, index]).await?;
+            let mut write = cmd("HSET");
+            write.arg(keys::api_key(&key.id));
             write.arg(api_key_field::HASH).arg(key.hash.to_hex());
             write.arg(api_key_field::OWNER).arg(key.owner.as_str());
             write.arg(api_key_field::NAME).arg(&key.name);
@@ -47,7 +50,6 @@ impl Store {
             if let Some(expires_at) = key.expires_at {
                 write.arg(api_key_field::EXPIRES).arg(expires_at.as_millisecond());
             }
-            write.ignore();
             write.exec_async(redis).await
         })
         .await
@@ -134,11 +136,8 @@ impl Store {
         for chunk in officers.chunks(OWNERS_AT_ONCE) {
             let counts: Vec<u64> = self
                 .ask(Operation::Totals, async |redis| {
-                    let mut cards = pipe();
-                    for owner in chunk {
-                        cards.cmd("ZCARD").arg(keys::owner(owner));
-                    }
-                    cards.query_async(redis).await
+                    let card = |owner: &Email| cmd("ZCARD").arg(keys::owner(owner)).to_owned();
+                    redis.many(chunk.iter().map(card).collect()).await
                 })
                 .await?;
             links += counts.iter().sum::<u64>();

@@ -1,11 +1,15 @@
 //! Click counters: adding a stretch of a journal to them, and asking how far they have come.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-use redis::{Pipeline, RedisResult, Script, Value};
+use redis::cmd;
 
 use super::{
     Store, StoreError,
+    connection::{Connection, Lua},
     keys::{self, class_field, click_field},
     wire::Wire,
 };
@@ -16,6 +20,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Calls in one pipeline: some 5 ms of Redis' time, so that officers get their turn between.
 const CALLS_AT_ONCE: usize = 500;
+
+static APPLY: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/apply_clicks.lua")));
 
 /// Clicks of one code between two positions of the journal, added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,16 +56,14 @@ pub type Stands = Option<u64>;
 pub struct ClickStore {
     wire: Wire,
     position_field: String,
-    apply: Script,
 }
 
 impl Store {
     /// Prepares the connection over which `instance` counts; it opens with its first use.
     pub fn clicks(&self, instance: &str) -> ClickStore {
         ClickStore {
-            wire: Wire::new(self.client.clone(), Arc::clone(&self.metrics), DEADLINE),
+            wire: Wire::new(Arc::clone(&self.connector), Arc::clone(&self.metrics), DEADLINE),
             position_field: click_field::position(instance),
-            apply: Script::new(include_str!("lua/apply_clicks.lua")),
         }
     }
 }
@@ -74,17 +78,17 @@ impl ClickStore {
     pub async fn apply(&self, stretches: &[Stretch]) -> Result<Vec<Stands>, StoreError> {
         let mut positions = Vec::with_capacity(stretches.len());
         for chunk in stretches.chunks(CALLS_AT_ONCE) {
-            let mut calls = Pipeline::with_capacity(chunk.len() + 1);
-            // Sent along each time: 20 bytes of hash a call and no second round trip when Redis has forgotten the script.
-            calls.cmd("SCRIPT").arg("LOAD").arg(include_str!("lua/apply_clicks.lua")).ignore();
-            for stretch in chunk {
-                calls.cmd("EVALSHA").arg(self.apply.get_hash()).arg(1).arg(key(stretch.code.as_deref()));
-                calls.arg(&self.position_field).arg(stretch.after).arg(stretch.before).arg(stretch.position);
+            let call = |stretch: &Stretch| {
+                let mut call = APPLY.call(key(stretch.code.as_deref()));
+                call.arg(&self.position_field).arg(stretch.after).arg(stretch.before).arg(stretch.position);
                 for (counted, increment) in &stretch.counts {
-                    calls.arg(field(*counted)).arg(*increment);
+                    call.arg(field(*counted)).arg(*increment);
                 }
-            }
-            positions.extend(self.send::<Stands>(Operation::ClickFlush, &calls).await?);
+                call
+            };
+            let calls =
+                async |redis: &mut Connection| redis.run_many::<Stands>(&APPLY, chunk.iter().map(call).collect()).await;
+            positions.extend(self.wire.ask(Operation::ClickFlush, calls).await?);
         }
         Ok(positions)
     }
@@ -97,12 +101,10 @@ impl ClickStore {
     pub async fn positions(&self, codes: &[Option<Arc<str>>]) -> Result<Vec<Stands>, StoreError> {
         let mut positions = Vec::with_capacity(codes.len());
         for chunk in codes.chunks(CALLS_AT_ONCE) {
-            let mut reads = Pipeline::with_capacity(chunk.len());
-            for code in chunk {
-                reads.cmd("HGET").arg(key(code.as_deref())).arg(&self.position_field);
-            }
-            reads.ignore_errors();
-            for answer in self.send::<RedisResult<Value>>(Operation::ClickPositions, &reads).await? {
+            let read =
+                |code: &Option<Arc<str>>| cmd("HGET").arg(key(code.as_deref())).arg(&self.position_field).to_owned();
+            let reads = async |redis: &mut Connection| redis.each(chunk.iter().map(read).collect()).await;
+            for answer in self.wire.ask(Operation::ClickPositions, reads).await? {
                 let position = answer.and_then(|value| Ok(redis::from_redis_value::<Option<u64>>(value)?));
                 positions.push(match position.map_err(StoreError::from) {
                     Ok(position) => Some(position.unwrap_or(0)),
@@ -114,12 +116,9 @@ impl ClickStore {
         Ok(positions)
     }
 
-    async fn send<T: redis::FromRedisValue>(
-        &self,
-        operation: Operation,
-        calls: &Pipeline,
-    ) -> Result<Vec<T>, StoreError> {
-        self.wire.ask(operation, async |redis| calls.query_async(redis).await).await
+    /// Changes whenever Redis may be another than before, and the positions with it.
+    pub fn session(&self) -> u64 {
+        self.wire.session()
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Store, StoreError, connect};
+use super::{DEADLINE, Store, StoreError, connect};
 use crate::{
     config::{self, Config},
     metrics::Operation,
@@ -317,7 +317,7 @@ impl Store {
     }
 
     async fn ask_shutdown(&self) -> Result<(), StoreError> {
-        let mut connection = self.client.get_multiplexed_async_connection().await?;
+        let mut connection = self.connector.open(DEADLINE).await?;
         redis::cmd("SHUTDOWN").arg("NOSAVE").exec_async(&mut connection).await?;
         Ok(())
     }

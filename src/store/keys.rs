@@ -69,7 +69,8 @@ pub mod link_field {
     pub const FORWARD_QUERY: &str = "q";
 
     /// What the change to `version` was: JSON with `by` (who), `at` (when; in the first, [`CREATED`] says it) and `was` (what the changed
-    /// fields held before). Old values, not new ones, so that a link that never changed isn't stored twice.
+    /// fields held before). Old values, not new ones, so that a link that never changed isn't stored twice. In a Cluster the first also has
+    /// `ns`, the nanoseconds of [`CREATED`]'s millisecond, by which a creation that is sent twice knows itself.
     pub fn history(version: u64) -> String {
         format!("h{version}")
     }

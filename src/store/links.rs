@@ -2,12 +2,12 @@
 
 use std::sync::LazyLock;
 
-use deadpool_redis::Connection;
 use jiff::Timestamp;
-use redis::{Pipeline, RedisError, RedisResult, Script, Value, cmd, pipe};
+use redis::{RedisError, Value, cmd};
 
 use super::{
     Actor, Store, StoreError,
+    connection::{Connection, Lua},
     keys::{self, LINKS_CHANNEL, click_field, link_field},
 };
 use crate::{
@@ -15,8 +15,8 @@ use crate::{
     metrics::Operation,
 };
 
-static CREATE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/create_link.lua")));
-static CHANGE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/change_link.lua")));
+static CREATE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/create_link.lua")));
+static CHANGE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/change_link.lua")));
 
 /// Links read in one pipeline: some 100 kB of answer, under a millisecond of Redis' time, so that others get their turn between.
 const READ_AT_ONCE: usize = 500;
@@ -116,26 +116,27 @@ impl Store {
     pub async fn create_link(&self, new: &NewLink) -> Result<Created, StoreError> {
         let key = keys::link(new.code.as_str());
         let created_ms = new.at.as_millisecond();
+        // A Cluster's client may send the creation twice; the second must not find the code taken by the first.
+        let marked = self.connector.is_cluster();
         self.ask(Operation::LinkWrite, async |redis| {
             let taken: bool = cmd("EXISTS").arg(&key).query_async(redis).await?;
             if taken {
                 return Ok(Created::CodeTaken);
             }
-            let mut index = pipe();
-            index.cmd("ZADD").arg(keys::ACCOUNTS).arg("NX").arg(created_ms).arg(new.owner.as_str()).ignore();
-            index.cmd("ZADD").arg(keys::owner(&new.owner)).arg("GT").arg(created_ms).arg(new.code.as_str()).ignore();
-            index.exec_async(redis).await?;
-            let history = serde_json::json!({ "by": new.by.to_string() }).to_string();
-            let mut script = CREATE.key(&key);
-            script.arg(LINKS_CHANNEL).arg(keys::changed(&new.code, 1));
-            script.arg(link_field::TARGET).arg(new.target.as_str());
-            script.arg(link_field::OWNER).arg(new.owner.as_str());
-            script.arg(link_field::CREATED).arg(created_ms);
+            let mut account = cmd("ZADD");
+            account.arg(keys::ACCOUNTS).arg("NX").arg(created_ms).arg(new.owner.as_str());
+            let mut index = cmd("ZADD");
+            index.arg(keys::owner(&new.owner)).arg("GT").arg(created_ms).arg(new.code.as_str());
+            redis.many::<Value>(vec![account, index]).await?;
+            let mut call = CREATE.call(key);
+            call.arg(LINKS_CHANNEL).arg(keys::changed(&new.code, 1));
+            call.arg(u8::from(marked)).arg(created_ms).arg(new.first_history(marked));
+            call.arg(link_field::TARGET).arg(new.target.as_str());
+            call.arg(link_field::OWNER).arg(new.owner.as_str());
             if new.source != Source::Api {
-                script.arg(link_field::SOURCE).arg(new.source.as_str());
+                call.arg(link_field::SOURCE).arg(new.source.as_str());
             }
-            script.arg(link_field::history(1)).arg(history);
-            let created: bool = script.invoke_async(redis).await?;
+            let created: bool = redis.run(&CREATE, &call).await?;
             if created { Ok(Created::Yes(new.as_created())) } else { Ok(Created::CodeTaken) }
         })
         .await
@@ -192,15 +193,15 @@ impl Store {
         let updated_ms = next.updated_at.as_millisecond();
         let history = serde_json::json!({ "by": by.to_string(), "at": updated_ms, "was": was }).to_string();
         self.ask(Operation::LinkWrite, async |redis| {
-            let mut script = CHANGE.key(keys::link(link.code.as_str()));
-            script.arg(LINKS_CHANNEL).arg(keys::changed(&link.code, next.version)).arg(link.version);
+            let mut call = CHANGE.call(keys::link(link.code.as_str()));
+            call.arg(LINKS_CHANNEL).arg(keys::changed(&link.code, next.version)).arg(link.version);
             for (field, value) in &fields {
-                script.arg(*field).arg(value);
+                call.arg(*field).arg(value);
             }
-            script.arg(link_field::UPDATED).arg(updated_ms);
-            script.arg(link_field::VERSION).arg(next.version);
-            script.arg(link_field::history(next.version)).arg(&history);
-            script.invoke_async(redis).await
+            call.arg(link_field::UPDATED).arg(updated_ms);
+            call.arg(link_field::VERSION).arg(next.version);
+            call.arg(link_field::history(next.version)).arg(&history);
+            redis.run(&CHANGE, &call).await
         })
         .await
     }
@@ -317,6 +318,15 @@ impl Store {
 }
 
 impl NewLink {
+    /// What the link's history begins with. `marked`: told apart from any other attempt of the same millisecond.
+    fn first_history(&self, marked: bool) -> String {
+        let mut history = serde_json::json!({ "by": self.by.to_string() });
+        if marked {
+            history["ns"] = (self.at.subsec_nanosecond() % 1_000_000).into();
+        }
+        history.to_string()
+    }
+
     fn as_created(&self) -> Link {
         // What Redis keeps are milliseconds: the answer to the creation is what every later answer will be.
         let at = Timestamp::from_millisecond(self.at.as_millisecond()).unwrap_or(self.at);
@@ -372,25 +382,28 @@ async fn index_page(
     if query.offset >= last_rank {
         return Ok((Vec::new(), count));
     }
-    let mut edges = pipe();
-    for rank in [query.offset, last_rank - 1] {
-        edges.cmd("ZRANGE").arg(&key).arg(rank).arg(rank);
+    let edge = |rank: usize| {
+        let mut edge = cmd("ZRANGE");
+        edge.arg(&key).arg(rank).arg(rank);
         if query.descending {
-            edges.arg("REV");
+            edge.arg("REV");
         }
-        edges.arg("WITHSCORES");
-    }
-    let (first, last): (RawEntries, RawEntries) = edges.query_async(redis).await?;
-    let (Some((_, first)), Some((_, last))) = (first.first(), last.first()) else { return Ok((Vec::new(), count)) };
-    let (low, high) = (*first.min(last), *first.max(last));
-    let mut range = pipe();
-    range.cmd("ZRANGE").arg(&key).arg(low).arg(high).arg("BYSCORE").arg("WITHSCORES");
+        edge.arg("WITHSCORES");
+        edge
+    };
+    let edges: Vec<RawEntries> = redis.many(vec![edge(query.offset), edge(last_rank - 1)]).await?;
+    let scores = edges.iter().flatten().map(|(_, created_ms)| *created_ms);
+    let (Some(low), Some(high)) = (scores.clone().min(), scores.max()) else { return Ok((Vec::new(), count)) };
+    let mut range = cmd("ZRANGE");
+    range.arg(&key).arg(low).arg(high).arg("BYSCORE").arg("WITHSCORES");
+    let mut before = cmd("ZCOUNT");
     if query.descending {
-        range.cmd("ZCOUNT").arg(&key).arg(format!("({high}")).arg("+inf");
+        before.arg(&key).arg(format!("({high}")).arg("+inf");
     } else {
-        range.cmd("ZCOUNT").arg(&key).arg("-inf").arg(format!("({low}"));
+        before.arg(&key).arg("-inf").arg(format!("({low}"));
     }
-    let (raw, before): (RawEntries, usize) = range.query_async(redis).await?;
+    let answers: Vec<Value> = redis.many(vec![range, before]).await?;
+    let (raw, before): (RawEntries, usize) = redis::from_redis_value(Value::Array(answers))?;
     let mut entries = to_entries(raw);
     if query.descending {
         entries.sort_by(|a, b| b.created_ms.cmp(&a.created_ms).then_with(|| a.code.cmp(&b.code)));
@@ -424,9 +437,10 @@ async fn read_links(
     redis: &mut Connection,
     codes: &[Code],
 ) -> Result<Vec<Result<Option<RawLink>, StoreError>>, RedisError> {
-    let mut reads = Pipeline::with_capacity(codes.len() * 2);
+    let mut reads = Vec::with_capacity(codes.len() * 2);
     for code in codes {
-        reads.cmd("HMGET").arg(keys::link(code.as_str())).arg(&[
+        let mut link = cmd("HMGET");
+        link.arg(keys::link(code.as_str())).arg(&[
             link_field::TARGET,
             link_field::OWNER,
             link_field::STATE,
@@ -437,9 +451,11 @@ async fn read_links(
             link_field::EXPIRES,
             link_field::FORWARD_QUERY,
         ]);
-        reads.cmd("HGET").arg(keys::clicks(code.as_str())).arg(click_field::TOTAL);
+        let mut clicks = cmd("HGET");
+        clicks.arg(keys::clicks(code.as_str())).arg(click_field::TOTAL);
+        reads.extend([link, clicks]);
     }
-    let values: Vec<RedisResult<Value>> = reads.ignore_errors().query_async(redis).await?;
+    let values = redis.each(reads).await?;
     let mut links = Vec::with_capacity(codes.len());
     let mut values = values.into_iter();
     for code in codes {

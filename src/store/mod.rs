@@ -6,13 +6,18 @@
 
 mod accounts;
 mod clicks;
+mod cluster;
 mod connect;
+mod connection;
 mod embedded;
 mod keys;
 mod links;
+mod pool;
 mod repair;
 mod resolve;
 mod safety;
+mod sentinel;
+mod subscription;
 mod watch;
 mod wire;
 
@@ -22,7 +27,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use deadpool_redis::{Connection, Pool, PoolError};
+use deadpool::managed::PoolError;
 use redis::{ErrorKind, RedisError};
 use tokio::time::timeout;
 
@@ -30,6 +35,10 @@ use crate::{
     config::Config,
     metrics::{Metrics, Operation},
 };
+use connect::Connector;
+use connection::Connection;
+use pool::Pool;
+use wire::Wire;
 
 pub use accounts::Totals;
 pub use clicks::{ClickStore, Counted, Stretch};
@@ -77,8 +86,8 @@ impl From<RedisError> for StoreError {
     }
 }
 
-impl From<PoolError> for StoreError {
-    fn from(error: PoolError) -> Self {
+impl From<PoolError<RedisError>> for StoreError {
+    fn from(error: PoolError<RedisError>) -> Self {
         match error {
             // What Redis, or the way to it, says; the pool's own words add nothing.
             PoolError::Backend(error) => error.into(),
@@ -104,9 +113,18 @@ impl std::fmt::Display for Actor {
 /// A handle on Redis for the control plane, the flusher and the watch. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    pool: Pool,
-    client: redis::Client,
+    connector: Arc<Connector>,
+    control: Control,
     metrics: Arc<Metrics>,
+}
+
+/// The control plane's way to Redis.
+#[derive(Clone)]
+enum Control {
+    /// A connection for each exchange, so that a long list holds up nobody else's.
+    Pool(Pool),
+    /// A Cluster's: each has connections to all nodes, so one is shared.
+    Shared(Wire),
 }
 
 impl Store {
@@ -116,13 +134,18 @@ impl Store {
     ///
     /// When the address isn't one that the Redis client understands, or a file that the settings name can't be used.
     pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StoreSettingsError> {
-        let (client, pool) = connect::connect(config)?;
-        Ok(Self { pool, client, metrics })
+        let connector = Arc::new(Connector::new(config)?);
+        let control = if connector.is_cluster() {
+            Control::Shared(Wire::new(Arc::clone(&connector), Arc::clone(&metrics), DEADLINE))
+        } else {
+            Control::Pool(pool::pool(Arc::clone(&connector), config.redis.pool_size)?)
+        };
+        Ok(Self { connector, control, metrics })
     }
 
     /// Where Redis is, without what opens it.
     pub fn place(&self) -> String {
-        self.client.get_connection_info().addr().to_string()
+        self.connector.place()
     }
 
     /// Asks Redis for a sign of life.
@@ -134,15 +157,20 @@ impl Store {
         self.ask(Operation::Ping, async |redis| redis::cmd("PING").query_async(redis).await).await
     }
 
-    /// One exchange over a connection of the pool, timed and bounded.
+    /// One exchange of the control plane, timed and bounded.
     async fn ask<T>(
         &self,
         operation: Operation,
         exchange: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
+        let pool = match &self.control {
+            Control::Pool(pool) => pool,
+            Control::Shared(wire) => return wire.ask_once(operation, exchange).await,
+        };
         let work = async {
-            let mut connection = self.pool.get().await?;
-            Ok(exchange(&mut connection).await?)
+            let mut pooled = pool.get().await?;
+            let result = exchange(&mut pooled.connection).await;
+            Ok(result.inspect_err(|error| self.connector.doubt_if_demoted(error))?)
         };
         measured(&self.metrics, operation, DEADLINE, work).await
     }

@@ -45,7 +45,7 @@ pub struct Lane(Wire);
 impl Store {
     /// Prepares a connection that belongs to the calling thread's runtime; it opens with its first use.
     pub fn lane(&self) -> Lane {
-        Lane(Wire::new(self.client.clone(), Arc::clone(&self.metrics), DEADLINE))
+        Lane(Wire::new(Arc::clone(&self.connector), Arc::clone(&self.metrics), DEADLINE))
     }
 }
 

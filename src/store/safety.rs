@@ -5,7 +5,7 @@
 
 use redis::cmd;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, connection::Primary};
 use crate::metrics::Operation;
 
 /// What was found out about Redis.
@@ -19,22 +19,45 @@ pub struct Safety {
 }
 
 impl Store {
-    /// Reads the settings that the promises rest on.
+    /// Reads the settings that the promises rest on, from every server that takes writes.
     ///
     /// # Errors
     ///
     /// When Redis can't be asked.
     pub async fn safety(&self) -> Result<Safety, StoreError> {
-        let (info, fsync) = self
+        let judged = self
             .ask(Operation::Ping, async |redis| {
-                let info: String = cmd("INFO").query_async(redis).await?;
-                // Forbidden by many managed services: then it isn't known, and INFO has to do.
-                let fsync: Option<Vec<String>> =
-                    cmd("CONFIG").arg("GET").arg("appendfsync").query_async(redis).await.ok();
-                Ok((info, fsync.and_then(|pair| pair.into_iter().nth(1))))
+                let mut judged = Vec::new();
+                for primary in redis.primaries().await? {
+                    let info: String = redis.ask_primary(&primary, cmd("INFO")).await?;
+                    let ask_fsync = cmd("CONFIG").arg("GET").arg("appendfsync").to_owned();
+                    // Forbidden by many managed services: then it isn't known, and INFO has to do.
+                    let fsync: Option<Vec<String>> = redis.ask_primary(&primary, ask_fsync).await.ok();
+                    let fsync = fsync.and_then(|pair| pair.into_iter().nth(1));
+                    judged.push(judge(&info, fsync.as_deref()).at(&primary));
+                }
+                Ok(judged)
             })
             .await?;
-        Ok(judge(&info, fsync.as_deref()))
+        Ok(judged.into_iter().reduce(Safety::and).unwrap_or_default())
+    }
+}
+
+impl Safety {
+    /// Says of which server of a Cluster this is.
+    fn at(mut self, primary: &Primary) -> Self {
+        if let Primary::OfCluster { host, port } = primary {
+            for reason in self.dangers.iter_mut().chain(&mut self.weaknesses) {
+                reason.insert_str(0, &format!("{host}:{port}: "));
+            }
+        }
+        self
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.dangers.extend(other.dangers);
+        self.weaknesses.extend(other.weaknesses);
+        self
     }
 }
 

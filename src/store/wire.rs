@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,45 +16,59 @@ use futures_util::{
     FutureExt as _,
     future::{BoxFuture, Shared},
 };
-use redis::{AsyncConnectionConfig, Client, RedisError, aio::MultiplexedConnection};
+use redis::RedisError;
+use tokio::time::sleep;
 
-use super::{StoreError, measured};
+use super::{
+    StoreError,
+    connect::{Connector, is_demoted},
+    connection::Connection,
+    measured,
+};
 use crate::metrics::{Metrics, Operation};
 
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(1);
+/// A Cluster's client mends itself when one node of many dies, and goes on with the others meanwhile. But when all are away it can go round
+/// in circles, for as long as they are (redis 1.8.1: with 97 % of a core). So one that failed is thrown away too, so long afterwards: at once
+/// would be a new connection to each node for each failure.
+const CLUSTER_KEPT_FOR: Duration = Duration::from_secs(1);
 
-type Opening = Shared<BoxFuture<'static, Result<MultiplexedConnection, RedisError>>>;
+type Opening = Shared<BoxFuture<'static, Result<Connection, RedisError>>>;
 
 /// Cheap to clone; all clones share the connection. It belongs to the runtime of whoever asks first.
 #[derive(Clone)]
 pub struct Wire(Arc<Inner>);
 
 struct Inner {
-    client: Client,
-    config: AsyncConnectionConfig,
+    connector: Arc<Connector>,
     metrics: Arc<Metrics>,
     deadline: Duration,
-    open: Mutex<Option<Open>>,
+    open: Mutex<Option<Arc<Open>>>,
     opened: AtomicU64,
 }
 
-#[derive(Clone)]
 struct Open {
     number: u64,
+    /// [`Connector::doubts`] before it was opened.
+    doubts: u64,
     connection: Opening,
+    /// A Cluster's, soon to be thrown away.
+    doomed: AtomicBool,
 }
 
 impl Wire {
     /// `deadline` is for one exchange, opening included.
-    pub fn new(client: Client, metrics: Arc<Metrics>, deadline: Duration) -> Self {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIME_MAX))
-            .set_response_timeout(Some(deadline));
+    pub fn new(connector: Arc<Connector>, metrics: Arc<Metrics>, deadline: Duration) -> Self {
         let (open, opened) = (Mutex::new(None), AtomicU64::new(0));
-        Self(Arc::new(Inner { client, config, metrics, deadline, open, opened }))
+        Self(Arc::new(Inner { connector, metrics, deadline, open, opened }))
     }
 
-    /// One exchange, which may be sent twice: when the connection turns out to be dead, it is repeated over a new one within the deadline.
+    /// Changes whenever Redis may be another than before: after a failover, or with a new connection.
+    pub fn session(&self) -> u64 {
+        self.0.opened.load(Ordering::Relaxed) + self.0.connector.doubts()
+    }
+
+    /// One exchange, which may be sent twice: when the connection turns out to be dead, or to lead to no primary, it is repeated over a new
+    /// one within the deadline.
     ///
     /// # Errors
     ///
@@ -62,55 +76,96 @@ impl Wire {
     pub async fn ask<T>(
         &self,
         operation: Operation,
-        exchange: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
+        exchange: impl AsyncFn(&mut Connection) -> Result<T, RedisError>,
     ) -> Result<T, StoreError> {
-        let mut used = 0;
+        let mut used = None;
         let work = async {
-            let first = self.try_once(&exchange, &mut used).await;
-            match first {
-                Err(error) if error.is_connection_dropped() => Ok(self.try_once(&exchange, &mut used).await?),
+            match self.attempt(&exchange, &mut used).await {
+                Err(error) if self.is_worth_repeating(&error) => Ok(self.attempt(&exchange, &mut used).await?),
                 result => Ok(result?),
             }
         };
         let result = measured(&self.0.metrics, operation, self.0.deadline, work).await;
-        if matches!(result, Err(StoreError::Unavailable(_))) {
-            self.discard(used);
+        self.discard_after(&result, used);
+        result
+    }
+
+    /// One exchange, not repeated here.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::ask`].
+    pub async fn ask_once<T>(
+        &self,
+        operation: Operation,
+        exchange: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
+    ) -> Result<T, StoreError> {
+        let mut used = None;
+        let work = async { Ok(self.attempt(exchange, &mut used).await?) };
+        let result = measured(&self.0.metrics, operation, self.0.deadline, work).await;
+        self.discard_after(&result, used);
+        result
+    }
+
+    async fn attempt<T>(
+        &self,
+        exchange: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
+        used: &mut Option<Arc<Open>>,
+    ) -> Result<T, RedisError> {
+        let open = used.insert(self.open());
+        let result = async {
+            let opened = match open.connection.peek() {
+                Some(opened) => opened.clone(),
+                None => open.connection.clone().await,
+            };
+            exchange(&mut opened?).await
+        }
+        .await;
+        if let Err(error) = &result {
+            self.0.connector.doubt_if_demoted(error);
+            if self.is_worth_repeating(error) {
+                self.discard(open.number);
+            }
         }
         result
     }
 
-    async fn try_once<T>(
-        &self,
-        exchange: &impl AsyncFn(&mut MultiplexedConnection) -> Result<T, RedisError>,
-        used: &mut u64,
-    ) -> Result<T, RedisError> {
-        let open = self.open();
-        *used = open.number;
-        let result = async { exchange(&mut open.connection.await?).await }.await;
-        if result.as_ref().is_err_and(RedisError::is_connection_dropped) {
-            self.discard(*used);
-        }
-        result
+    /// Whether the connection was at fault, and not what was asked nor Redis. A Cluster's client has repeated it by itself.
+    fn is_worth_repeating(&self, error: &RedisError) -> bool {
+        !self.0.connector.is_cluster() && (error.is_connection_dropped() || is_demoted(error))
     }
 
     /// The connection there is, or one that is being opened.
-    fn open(&self) -> Open {
+    fn open(&self) -> Arc<Open> {
+        let doubts = self.0.connector.doubts();
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.take_if(|open| open.doubts != doubts);
         open.get_or_insert_with(|| {
-            let (client, config) = (self.0.client.clone(), self.0.config.clone());
-            let connection =
-                async move { client.get_multiplexed_async_connection_with_config(&config).await }.boxed().shared();
+            let (connector, deadline) = (Arc::clone(&self.0.connector), self.0.deadline);
+            let connection = async move { connector.open(deadline).await }.boxed().shared();
             tokio::spawn(connection.clone());
-            Open { number: self.0.opened.fetch_add(1, Ordering::Relaxed) + 1, connection }
+            let number = self.0.opened.fetch_add(1, Ordering::Relaxed) + 1;
+            Arc::new(Open { number, doubts, connection, doomed: AtomicBool::new(false) })
         })
         .clone()
+    }
+
+    fn discard_after<T>(&self, result: &Result<T, StoreError>, used: Option<Arc<Open>>) {
+        let (Err(StoreError::Unavailable(_)), Some(used)) = (result, used) else { return };
+        if !matches!(used.connection.peek(), Some(Ok(Connection::Cluster(_)))) {
+            self.discard(used.number);
+        } else if !used.doomed.swap(true, Ordering::Relaxed) {
+            let wire = self.clone();
+            tokio::spawn(async move {
+                sleep(CLUSTER_KEPT_FOR).await;
+                wire.discard(used.number);
+            });
+        }
     }
 
     /// Throws a connection away, unless somebody has done so before.
     fn discard(&self, number: u64) {
         let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.as_ref().is_some_and(|open| open.number == number) {
-            *open = None;
-        }
+        open.take_if(|open| open.number == number);
     }
 }

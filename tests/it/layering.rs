@@ -7,7 +7,7 @@ use std::{
 
 #[test]
 fn redis_is_named_only_in_the_store() {
-    let named = |line: &str| names_crate(line, "redis") || names_crate(line, "deadpool_redis");
+    let named = |line: &str| names_crate(line, "redis") || names_crate(line, "deadpool");
     let found = lines_where(Path::new("src"), &|file, line| !file.starts_with("src/store") && named(line));
     assert!(found.is_empty(), "only src/store may name Redis:\n{}", found.join("\n"));
 }

@@ -7,7 +7,9 @@
 
 mod harness;
 mod http;
+mod load;
 mod proxy;
+mod redis_nodes;
 mod redis_server;
 
 mod clicks;
@@ -28,6 +30,8 @@ mod logs;
 mod operator;
 mod settings;
 
+mod acl;
+mod cluster;
 mod concurrency;
 mod damage;
 mod faults;
@@ -36,6 +40,7 @@ mod instances;
 mod lifecycle;
 mod nodes;
 mod outage;
+mod sentinel;
 mod tls;
 
 mod layering;

@@ -1,70 +1,130 @@
 //! Redis over TLS, with an authority of the operator's own and a password.
 
-use std::{fs, net::TcpListener};
+use std::fs;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
+use tempfile::TempDir;
 
-use crate::{harness::Home, redis_server::RedisServer};
+use crate::{
+    harness::{Home, eventually},
+    redis_nodes::{Cluster, Node, free_port},
+    redis_server::RedisServer,
+};
 
 const TARGET: &str = "https://www.iras.gov.sg/taxes";
+
+/// An authority, and a server's certificate that it signed.
+struct Certificates {
+    folder: TempDir,
+}
+
+impl Certificates {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary directory can be made");
+        let mut authority = CertificateParams::default();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Another name than the server's: OpenSSL takes a certificate whose issuer has its own name for self-signed.
+        authority.distinguished_name.push(DnType::CommonName, "an authority");
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key can be made"))
+            .expect("well-formed");
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()])
+            .expect("names")
+            .signed_by(&key, &authority)
+            .expect("well-formed");
+        for (name, text) in
+            [("ca.pem", authority.pem()), ("redis.pem", certificate.pem()), ("redis.key", key.serialize_pem())]
+        {
+            fs::write(folder.path().join(name), text).expect("a file can be written");
+        }
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// A redis-server's settings.
+    fn settings(&self) -> [(&'static str, String); 4] {
+        [
+            ("tls-cert-file", self.path("redis.pem")),
+            ("tls-key-file", self.path("redis.key")),
+            ("tls-ca-cert-file", self.path("ca.pem")),
+            ("tls-auth-clients", "no".to_owned()),
+        ]
+    }
+}
 
 /// A Redis that takes TLS connections only (and its test's, on a unix socket), and the file of the authority that vouches for it.
 struct TlsRedis {
     _redis: RedisServer,
     url: String,
-    _files: tempfile::TempDir,
-    ca_file: String,
+    certificates: Certificates,
 }
 
 impl TlsRedis {
     fn start() -> Self {
-        let files = tempfile::tempdir().expect("a temporary directory can be made");
-        let file = |name: &str, text: &str| {
-            let path = files.path().join(name);
-            fs::write(&path, text).expect("a file can be written");
-            path.to_str().expect("UTF-8").to_owned()
-        };
-        let mut authority = CertificateParams::default();
-        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().expect("a key can be made"))
-            .expect("well-formed");
-        let key = KeyPair::generate().expect("a key can be made");
-        let certificate = CertificateParams::new(["localhost".to_owned()])
-            .expect("a name")
-            .signed_by(&key, &authority)
-            .expect("well-formed");
-        let ca_file = file("ca.pem", &authority.pem());
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port()
-            .to_string();
-        let redis = RedisServer::with(&[
-            ("tls-port", &port),
-            ("tls-cert-file", &file("redis.pem", &certificate.pem())),
-            ("tls-key-file", &file("redis.key", &key.serialize_pem())),
-            ("tls-ca-cert-file", &ca_file),
-            ("tls-auth-clients", "no"),
-        ]);
+        let certificates = Certificates::new();
+        let port = free_port();
+        let mut settings = certificates.settings().to_vec();
+        settings.push(("tls-port", port.to_string()));
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let redis = RedisServer::with(&settings);
         redis::cmd("ACL")
             .arg(&["SETUSER", "merlink", "on", ">over-the-wire", "~*", "&*", "+@all"])
             .exec(&mut redis.connect().expect("it answers"))
             .expect("a user can be made");
-        Self { _redis: redis, url: format!("rediss://merlink:over-the-wire@localhost:{port}"), _files: files, ca_file }
+        Self { _redis: redis, url: format!("rediss://merlink:over-the-wire@localhost:{port}"), certificates }
     }
 }
 
-#[test]
-fn a_redis_behind_tls_and_a_password_serves_links_and_counts_clicks() {
-    let redis = TlsRedis::start();
-    let server = Home::new().set("redis.url", &redis.url).set("redis.tls_ca_file", &redis.ca_file).start();
+/// Starts merlink on a Redis, and uses it.
+fn assert_serves_and_counts(url: &str, certificates: &Certificates) {
+    let server = Home::new().set("redis.url", url).set("redis.tls_ca_file", certificates.path("ca.pem")).start();
     let amy = server.officer("amy@agency.gov.sg");
     amy.creates("form", TARGET);
     server.follow("form").assert_redirects("over TLS", TARGET);
     amy.sees_clicks("form", 1);
     amy.update("form", &json!({"state": "INACTIVE"})).assert_v1_status("switched off", 200);
     assert_eq!(server.follow("form").status, 410);
+}
+
+#[test]
+fn a_redis_behind_tls_and_a_password_serves_links_and_counts_clicks() {
+    let redis = TlsRedis::start();
+    assert_serves_and_counts(&redis.url, &redis.certificates);
+}
+
+#[test]
+fn sentinels_and_their_primary_behind_tls_do_too() {
+    let certificates = Certificates::new();
+    let tls = tls_only(&certificates);
+    let primary = Node::start(&format!("{tls}tls-replication yes\n"), "");
+    let monitor = format!("{tls}tls-replication yes\nsentinel monitor main 127.0.0.1 {} 1\n", primary.port());
+    let sentinel = Node::start_sentinel(&monitor, "");
+    assert_serves_and_counts(&format!("rediss-sentinel://localhost:{}/main", sentinel.port()), &certificates);
+}
+
+#[test]
+fn a_cluster_behind_tls_does_too() {
+    let certificates = Certificates::new();
+    let settings = format!("{}tls-cluster yes\ncluster-enabled yes\ncluster-port {{other}}\n", tls_only(&certificates));
+    let nodes: Vec<Node> = (0..3).map(|_| Node::start(&settings, "")).collect();
+    let mut arguments = vec!["create".to_owned()];
+    arguments.extend(nodes.iter().map(Node::address));
+    arguments.extend(["--tls", "--cacert", &certificates.path("ca.pem")].map(str::to_owned));
+    Cluster::manage(&arguments);
+    eventually("the Cluster is whole", || {
+        nodes.iter().all(|node| node.info(&["CLUSTER", "INFO"], "cluster_state") == "ok").then_some(())
+    });
+    assert_serves_and_counts(&format!("rediss-cluster://{}", nodes[0].address()), &certificates);
+}
+
+/// The settings of a node that takes nothing but TLS.
+fn tls_only(certificates: &Certificates) -> String {
+    let settings = certificates.settings().map(|(name, value)| format!("{name} {value}\n"));
+    format!("port 0\ntls-port {{port}}\n{}", settings.concat())
 }
 
 #[test]

@@ -1,0 +1,145 @@
+//! A Redis Cluster: failovers and slots that move under load, without a restart of merlink.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::json;
+
+use crate::{
+    harness::{Home, Officer, Server, eventually},
+    load::{self, Answered},
+    redis_nodes::Cluster,
+    redis_server::RedisServer,
+};
+
+const TARGET: &str = "https://www.iras.gov.sg/taxes";
+
+fn server_on(cluster: &Cluster) -> Server {
+    let server = Home::new().set("redis.url", cluster.url()).start();
+    for about in ["redis", "clicks wait in the journal"] {
+        server.expect_log(about);
+    }
+    server
+}
+
+/// Edits of links in many slots reach another instance, which has the link in memory and listens to one node only.
+fn assert_edits_are_heard(amy: &Officer<'_>, other: &Server, codes: &[String]) {
+    for code in codes {
+        other.follow(code).assert_redirects("before an edit", TARGET);
+        for target in [format!("{TARGET}?edited"), TARGET.to_owned()] {
+            amy.update(code, &json!({"longUrl": target})).assert_v1_status("edit", 200);
+            eventually(&format!("another instance hears of an edit of {code}"), || {
+                (other.follow(code).header("location") == Some(&target)).then_some(())
+            });
+        }
+    }
+}
+
+#[test]
+fn redirects_go_on_and_clicks_stay_exact_while_a_primary_dies_and_slots_move() {
+    let mut cluster = Cluster::start();
+    let (server, other) = (server_on(&cluster), server_on(&cluster));
+    let (amy, maker) = (server.officer("amy@agency.gov.sg"), server.officer("maker@agency.gov.sg"));
+    let answered = Answered::default();
+    let codes = load::warm_links(&[&server, &other], &amy, 30, &answered);
+    let edited: Vec<String> = (0..20).map(|number| format!("edited-{number}")).collect();
+    for code in &edited {
+        amy.creates(code, TARGET);
+    }
+
+    // The first node of redis.url: the one that the subscriptions begin with.
+    let dead = 0;
+    assert!(cluster.is_primary(dead));
+    load::during(&server, &maker, &codes, &answered, || {
+        cluster.nodes[dead].kill();
+        for number in 0..30 {
+            eventually("a link is created, whichever its slot", || {
+                let code = format!("after-failover-{number}");
+                let answer = amy.create(&json!({"shortUrl": code, "longUrl": TARGET}));
+                let mine = answer.status == 400 && server.follow(&code).status == 302;
+                assert!([200, 503].contains(&answer.status) || mine, "{} {}", answer.status, answer.text());
+                (answer.status != 503).then_some(())
+            });
+        }
+        cluster.nodes[dead].start_again();
+        cluster.await_whole();
+    });
+    assert_edits_are_heard(&amy, &other, &edited);
+
+    let from = (1..6).find(|&node| cluster.is_primary(node)).expect("there are three");
+    let to = (from + 1..6).find(|&node| cluster.is_primary(node)).expect("there are three");
+    let refused = answered.refused.load(Ordering::Relaxed);
+    load::during(&server, &maker, &codes, &answered, || {
+        let arguments = [
+            "reshard".to_owned(),
+            cluster.nodes[from].address(),
+            "--cluster-from".to_owned(),
+            cluster.id(from),
+            "--cluster-to".to_owned(),
+            cluster.id(to),
+            "--cluster-slots".to_owned(),
+            "1000".to_owned(),
+        ];
+        Cluster::manage(&arguments);
+    });
+    assert_eq!(answered.refused.load(Ordering::Relaxed), refused, "while slots move, nothing is refused");
+    cluster.await_whole();
+    assert_edits_are_heard(&amy, &other, &edited);
+    server.await_ready();
+    other.await_ready();
+    server.await_flushed();
+    other.await_flushed();
+    load::assert_clicks_are_exact(&amy, &answered);
+}
+
+#[test]
+fn a_cluster_that_is_away_as_a_whole_and_comes_back_costs_nobody_a_restart() {
+    let mut cluster = Cluster::start();
+    let server = server_on(&cluster);
+    let amy = server.officer("amy@agency.gov.sg");
+    let answered = Answered::default();
+    let codes = load::warm_links(&[&server], &amy, 10, &answered);
+    for node in &mut cluster.nodes {
+        node.kill();
+    }
+    for code in codes.iter().cycle().take(100) {
+        server.follow(code).assert_redirects("a link in memory", TARGET);
+        answered.add(code, 1);
+    }
+    for number in 0..10 {
+        assert_eq!(server.follow(&format!("never-seen-{number}")).status, 503);
+        let answer = amy.create(&json!({"shortUrl": format!("while-away-{number}"), "longUrl": TARGET}));
+        assert_eq!(answer.status, 503, "{}", answer.text());
+    }
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    for node in &mut cluster.nodes {
+        node.start_again();
+    }
+    cluster.await_whole();
+    server.await_ready();
+    eventually("links are created again", || {
+        let answer = amy.create(&json!({"shortUrl": "after", "longUrl": TARGET}));
+        ([200, 400].contains(&answer.status) && server.follow("after").status == 302).then_some(())
+    });
+    server.await_flushed();
+    load::assert_clicks_are_exact(&amy, &answered);
+}
+
+#[test]
+fn a_creation_that_is_sent_twice_knows_itself() {
+    let redis = RedisServer::start();
+    let mut redis = redis.connect().expect("it answers");
+    let mut create = |code: &str, may_come_again: u8, created: &str, history: &str| -> u8 {
+        redis::cmd("EVAL")
+            .arg(include_str!("../../src/store/lua/create_link.lua"))
+            .arg(1)
+            .arg(format!("link:{{{code}}}"))
+            .arg(&["merlink:links", code])
+            .arg(may_come_again)
+            .arg(&[created, history, "t", TARGET])
+            .query(&mut redis)
+            .expect("the script runs")
+    };
+    assert_eq!([create("a", 1, "7", "mine"), create("a", 1, "7", "mine")], [1, 1], "again");
+    assert_eq!([create("a", 1, "7", "other"), create("a", 1, "8", "mine")], [0, 0], "another one");
+    assert_eq!([create("b", 0, "7", "mine"), create("b", 0, "7", "mine")], [1, 0], "two that can't be told apart");
+}

@@ -1,0 +1,93 @@
+//! Redis with replicas, watched over by Sentinels: failovers under load, without a restart of merlink.
+
+use serde_json::json;
+
+use crate::{
+    harness::{Home, Server, eventually},
+    load::{self, Answered},
+    redis_nodes::SentinelGroup,
+};
+
+const TARGET: &str = "https://www.iras.gov.sg/taxes";
+
+fn server_on(group: &SentinelGroup) -> Server {
+    let server = Home::new().set("redis.url", group.url()).start();
+    for about in ["redis", "clicks wait in the journal"] {
+        server.expect_log(about);
+    }
+    server
+}
+
+#[test]
+fn redirects_go_on_and_clicks_stay_exact_through_failovers_of_every_kind() {
+    let mut group = SentinelGroup::start();
+    let (server, other) = (server_on(&group), server_on(&group));
+    let (amy, maker) = (server.officer("amy@agency.gov.sg"), server.officer("maker@agency.gov.sg"));
+    let answered = Answered::default();
+    let codes = load::warm_links(&[&server, &other], &amy, 10, &answered);
+    amy.creates("edited", TARGET);
+
+    for how in ["demoted", "frozen", "killed"] {
+        let old = group.primary();
+        load::during(&server, &maker, &codes, &answered, || {
+            match how {
+                "killed" => group.nodes[old].kill(),
+                "demoted" => {
+                    group.sentinels[0].ask::<()>(&["SENTINEL", "FAILOVER", "main"]).expect("the Sentinel agrees");
+                }
+                _ => group.nodes[old].freeze(),
+            }
+            eventually(&format!("{how}: the Sentinels name another primary"), || {
+                (group.primary() != old).then_some(())
+            });
+            eventually(&format!("{how}: a new link redirects"), || {
+                let code = format!("after-{how}");
+                let answer = amy.create(&json!({"shortUrl": code, "longUrl": TARGET}));
+                assert!([200, 400, 503].contains(&answer.status), "{how}: {} {}", answer.status, answer.text());
+                (server.follow(&code).status == 302).then_some(())
+            });
+            // A frozen one goes on, believes itself to be the primary for some ten seconds more, and is then told otherwise.
+            if how == "frozen" {
+                group.nodes[old].thaw();
+            }
+            for number in 0..20 {
+                let answer = amy.create(&json!({"shortUrl": format!("behind-{how}-{number}"), "longUrl": TARGET}));
+                assert!([200, 503].contains(&answer.status), "{how}: {} {}", answer.status, answer.text());
+            }
+            group.await_replica();
+        });
+        server.await_ready();
+        other.await_ready();
+        // What the old primary acknowledged while it was one no more is gone, so an officer may have to say it again.
+        let mut attempt = 0;
+        eventually(&format!("{how}: both instances hear of an edit"), || {
+            attempt += 1;
+            let target = format!("{TARGET}?{how}-{attempt}");
+            amy.update("edited", &json!({"longUrl": target}));
+            let answers = [server.follow("edited"), other.follow("edited")];
+            answers.iter().all(|answer| answer.header("location") == Some(&target)).then_some(())
+        });
+    }
+    server.await_flushed();
+    other.await_flushed();
+    load::assert_clicks_are_exact(&amy, &answered);
+}
+
+#[test]
+fn wrong_sentinels_services_and_passwords_are_named_without_the_password() {
+    let group = SentinelGroup::start();
+    let [right, wrong] = [group.url(), group.url().replace("m%2Fr:l%40nk", "hunter2")];
+    for (url, reasons) in [
+        (right.replace("/main", "/other"), ["knows no service called other", "redis.url"]),
+        (wrong, ["the Sentinel at 127.0.0.1:", "redis.url"]),
+        ("redis-sentinel://127.0.0.1:1,127.0.0.1:2/main".to_owned(), ["the Sentinel at 127.0.0.1:2", "redis.url"]),
+    ] {
+        let ran = Home::new().set("redis.url", url).run(&["check"]);
+        ran.assert_code(1).assert_names(&reasons);
+        for secret in ["hunter2", "m%2Fr", "m/r"] {
+            assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(secret), "{ran}");
+        }
+    }
+    let ran = Home::new().set("redis.url", right).run(&["check"]);
+    ran.assert_code(0);
+}
