@@ -10,6 +10,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs, io,
     net::SocketAddr,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -70,6 +71,8 @@ pub struct Redis {
     pub tls_ca_file: Option<PathBuf>,
     pub allow_unsafe: bool,
     pub pool_size: usize,
+    /// For one look-up of a visitor's code.
+    pub lookup_timeout: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -254,7 +257,16 @@ impl Redis {
             .take("redis.tls_ca_file", "the path of a file, or empty", |text| Some(non_empty(text).map(PathBuf::from)));
         let allow_unsafe = settings.take("redis.allow_unsafe", "true or false", parsed);
         let pool_size = settings.take("redis.pool_size", "1 to 1000", in_range(1, 1000));
-        Some(Self { url: url?, tls_ca_file: tls_ca_file?, allow_unsafe: allow_unsafe?, pool_size: pool_size? })
+        let lookup_timeout = settings.take("redis.lookup_timeout", "a duration of 10ms to 10s", |text| {
+            duration(text).filter(|timeout| LOOKUP_TIMEOUTS.contains(timeout))
+        });
+        Some(Self {
+            url: url?,
+            tls_ca_file: tls_ca_file?,
+            allow_unsafe: allow_unsafe?,
+            pool_size: pool_size?,
+            lookup_timeout: lookup_timeout?,
+        })
     }
 }
 
@@ -358,6 +370,9 @@ impl Log {
 fn is_service_link(name: &str) -> bool {
     !name.contains("__") && (name.starts_with("SERVICE_") || name.starts_with("PORT"))
 }
+
+/// Below, a Redis that is well would be called slow; beyond, visitors of a code that isn't in memory would hang with one that is not.
+const LOOKUP_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(10);
 
 const DURATION_HINT: &str = "a duration of up to 10 years, as 250ms, 15s, 10m or 24h";
 
@@ -590,8 +605,9 @@ mod tests {
             ("MERLINK_CLICKS__JOURNAL_BYTES_MAX", "1KiB"),
             ("MERLINK_OFFICERS__EMAIL_DOMAINS", ""),
             ("MERLINK_REDIS__URL", "http://user:hunter2@x"),
+            ("MERLINK_REDIS__LOOKUP_TIMEOUT", "9ms"),
         ])
-        .expect_err("seven mistakes")
+        .expect_err("eight mistakes")
         .to_string();
         for part in [
             "environment MERLINK_PUBLIC__LISTEN: public.listen: \"here\" isn't allowed; allowed: an address and port",
@@ -601,10 +617,11 @@ mod tests {
             "clicks.journal_bytes_max: \"1KiB\" isn't allowed; allowed: 16MiB to 1TiB",
             "officers.email_domains: is empty",
             "redis.url: what is set isn't allowed",
+            "redis.lookup_timeout: \"9ms\" isn't allowed; allowed: a duration of 10ms to 10s",
         ] {
             assert!(error.contains(part), "{part}\nnot in:\n{error}");
         }
-        assert_eq!(error.lines().count(), 7, "{error}");
+        assert_eq!(error.lines().count(), 8, "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
 

@@ -115,6 +115,7 @@ impl std::fmt::Display for Actor {
 pub struct Store {
     connector: Arc<Connector>,
     control: Control,
+    lookup_timeout: Duration,
     metrics: Arc<Metrics>,
 }
 
@@ -140,7 +141,7 @@ impl Store {
         } else {
             Control::Pool(pool::pool(Arc::clone(&connector), config.redis.pool_size)?)
         };
-        Ok(Self { connector, control, metrics })
+        Ok(Self { connector, control, lookup_timeout: config.redis.lookup_timeout, metrics })
     }
 
     /// Where Redis is, without what opens it.

@@ -126,6 +126,7 @@ fn the_file_in_the_repository_is_good_and_says_the_defaults() {
         "timezone",
         "api_per_minute",
         "misses_per_minute",
+        "lookup_timeout",
     ] {
         assert!(text.contains(&format!("{key} =")), "config/merlink.toml doesn't hold {key}");
     }
