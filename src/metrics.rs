@@ -88,6 +88,7 @@ pub enum Operation {
     LinkList,
     ClickFlush,
     ClickPositions,
+    ClickRead,
     KeyRead,
     KeyWrite,
     Totals,
@@ -95,13 +96,14 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Resolve,
         Self::LinkRead,
         Self::LinkWrite,
         Self::LinkList,
         Self::ClickFlush,
         Self::ClickPositions,
+        Self::ClickRead,
         Self::KeyRead,
         Self::KeyWrite,
         Self::Totals,
@@ -116,6 +118,7 @@ impl Operation {
             Self::LinkList => "link_list",
             Self::ClickFlush => "click_flush",
             Self::ClickPositions => "click_positions",
+            Self::ClickRead => "click_read",
             Self::KeyRead => "key_read",
             Self::KeyWrite => "key_write",
             Self::Totals => "totals",

@@ -8,6 +8,7 @@ pub mod code;
 pub mod email;
 pub mod key;
 pub mod link;
+pub mod statistics;
 pub mod target;
 
 pub use click::{Click, Device};
@@ -15,4 +16,5 @@ pub use code::Code;
 pub use email::{Email, EmailDomains};
 pub use key::{ApiKey, PlainKey, Scope, Scopes};
 pub use link::{Link, LinkState, Source};
+pub use statistics::Statistics;
 pub use target::{Target, TargetError};

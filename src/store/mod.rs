@@ -17,6 +17,7 @@ mod repair;
 mod resolve;
 mod safety;
 mod sentinel;
+mod statistics;
 mod subscription;
 mod watch;
 mod wire;
