@@ -22,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
@@ -30,7 +30,7 @@ use super::{
     segment::{Record, segment_start},
 };
 use crate::{
-    domain::Click,
+    domain::{Click, statistics},
     metrics::Metrics,
     store::{ClickStore, Counted, Store, StoreError, Stretch},
 };
@@ -548,9 +548,9 @@ impl Calendar {
     fn compute(&self, at_s: u32) -> (i32, u8) {
         let instant = Timestamp::from_second(i64::from(at_s)).expect("32 bits of seconds end in 2106");
         let local = self.timezone.to_datetime(instant);
-        let day = (local.date() - Date::constant(1970, 1, 1)).get_days();
-        let hour = local.weekday().to_sunday_zero_offset() * 24 + local.hour();
-        (day, u8::try_from(hour).expect("0 to 167"))
+        let day = statistics::number(local.date());
+        let unsigned = |small: i8| u8::try_from(small).expect("0 to 6, and 0 to 23");
+        (day, unsigned(local.weekday().to_sunday_zero_offset()) * 24 + unsigned(local.hour()))
     }
 }
 
@@ -562,6 +562,7 @@ fn note(last: &mut HashMap<Counter, u64>, record: Record<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::civil::Date;
 
     fn at(text: &str) -> u32 {
         u32::try_from(text.parse::<Timestamp>().expect("a time").as_second()).expect("32 bits")
@@ -580,15 +581,57 @@ mod tests {
         assert_eq!(calendar("UTC").locate(at("1970-01-01T00:00:00Z")), (0, 4 * 24));
     }
 
+    /// What a wall clock in `zone` shows: the day, the weekday (0 = Sunday) and the hour.
+    fn shown(zone: &str, time: &str) -> (Date, u8, u8) {
+        let (day, hour_of_week) = calendar(zone).locate(at(time));
+        let date = Date::constant(1970, 1, 1) + jiff::Span::new().days(day);
+        (date, hour_of_week / 24, hour_of_week % 24)
+    }
+
     #[test]
     fn daylight_saving_time_and_half_hour_zones_are_right() {
-        let mut london = calendar("Europe/London");
-        // On Sunday, 29 March 2026, 01:00 became 02:00.
-        assert_eq!(london.locate(at("2026-03-29T00:59:59Z")).1, 0);
-        assert_eq!(london.locate(at("2026-03-29T01:00:00Z")).1, 2);
-        let mut st_johns = calendar("America/St_Johns");
-        assert_eq!(st_johns.locate(at("2026-07-01T02:29:59Z")), st_johns.locate(at("2026-07-01T02:00:00Z")));
-        assert_eq!(st_johns.locate(at("2026-07-01T02:30:00Z")).1, 3 * 24);
+        for (zone, time, date, weekday, hour) in [
+            // On Sunday, 29 March 2026, London's 01:00 became 02:00: that day has no clicks between.
+            ("Europe/London", "2026-03-28T23:59:59Z", (2026, 3, 28), 6, 23),
+            ("Europe/London", "2026-03-29T00:00:00Z", (2026, 3, 29), 0, 0),
+            ("Europe/London", "2026-03-29T00:59:59Z", (2026, 3, 29), 0, 0),
+            ("Europe/London", "2026-03-29T01:00:00Z", (2026, 3, 29), 0, 2),
+            // In summer its midnight is 23:00 in UTC.
+            ("Europe/London", "2026-07-01T22:59:59Z", (2026, 7, 1), 3, 23),
+            ("Europe/London", "2026-07-01T23:00:00Z", (2026, 7, 2), 4, 0),
+            // On Sunday, 25 October 2026, 02:00 became 01:00: two hours count as one.
+            ("Europe/London", "2026-10-25T00:59:59Z", (2026, 10, 25), 0, 1),
+            ("Europe/London", "2026-10-25T01:00:00Z", (2026, 10, 25), 0, 1),
+            ("Europe/London", "2026-10-25T02:00:00Z", (2026, 10, 25), 0, 2),
+            ("Europe/London", "2026-10-25T23:59:59Z", (2026, 10, 25), 0, 23),
+            ("Europe/London", "2026-10-26T00:00:00Z", (2026, 10, 26), 1, 0),
+            // St. John's is three and a half hours behind UTC, and two and a half from 8 March to 1 November 2026.
+            ("America/St_Johns", "2026-03-08T03:29:59Z", (2026, 3, 7), 6, 23),
+            ("America/St_Johns", "2026-03-08T03:30:00Z", (2026, 3, 8), 0, 0),
+            ("America/St_Johns", "2026-03-08T05:29:59Z", (2026, 3, 8), 0, 1),
+            ("America/St_Johns", "2026-03-08T05:30:00Z", (2026, 3, 8), 0, 3),
+            ("America/St_Johns", "2026-07-01T02:29:59Z", (2026, 6, 30), 2, 23),
+            ("America/St_Johns", "2026-07-01T02:30:00Z", (2026, 7, 1), 3, 0),
+            ("America/St_Johns", "2026-11-01T04:29:59Z", (2026, 11, 1), 0, 1),
+            ("America/St_Johns", "2026-11-01T04:30:00Z", (2026, 11, 1), 0, 1),
+            ("America/St_Johns", "2026-11-01T05:30:00Z", (2026, 11, 1), 0, 2),
+            ("America/St_Johns", "2026-11-02T03:29:59Z", (2026, 11, 1), 0, 23),
+            ("America/St_Johns", "2026-11-02T03:30:00Z", (2026, 11, 2), 1, 0),
+        ] {
+            let (year, month, day) = date;
+            assert_eq!(shown(zone, time), (Date::constant(year, month, day), weekday, hour), "{time} in {zone}");
+        }
+    }
+
+    #[test]
+    fn a_calendar_that_was_asked_before_answers_as_a_new_one() {
+        for zone in ["Europe/London", "America/St_Johns", "Asia/Kathmandu", "Australia/Lord_Howe"] {
+            let mut kept = calendar(zone);
+            // All of 2026, at odd minutes, so that quarters are left and met again at every second of them.
+            for at_s in (at("2026-01-01T00:00:00Z")..at("2027-01-01T00:00:00Z")).step_by(431) {
+                assert_eq!(kept.locate(at_s), kept.compute(at_s), "{at_s} in {zone}");
+            }
+        }
     }
 
     #[test]
