@@ -128,6 +128,18 @@ impl LinkCache {
         }
     }
 
+    /// What `code`, in lower case, leads to, if that is in memory, proven, and not due to be checked: then there is nothing to ask.
+    pub fn recall(&self, code: &str, now: Instant) -> Option<Arc<CachedLink>> {
+        let link = self.links.get(code)?;
+        let is_proven = link.checked_at_ms >= self.proven_since_ms.load(Ordering::Acquire);
+        if !is_proven || self.clock_ms_at(now).saturating_sub(link.checked_at_ms) > self.revalidate_after_ms {
+            return None;
+        }
+        link.note_visit();
+        self.metrics.cache_lookup(CacheResult::Hit);
+        Some(link)
+    }
+
     /// What `code`, in lower case, leads to. Awaits only when Redis must be asked, and then for its deadline at most.
     pub async fn resolve(self: &Arc<Self>, code: &str, lane: &Lane) -> Resolution {
         let now_ms = self.clock_ms();
@@ -357,7 +369,11 @@ impl LinkCache {
     }
 
     fn clock_ms(&self) -> u64 {
-        CLOCK_START_MS + millis(self.started.elapsed())
+        self.clock_ms_at(Instant::now())
+    }
+
+    fn clock_ms_at(&self, now: Instant) -> u64 {
+        CLOCK_START_MS + millis(now.duration_since(self.started))
     }
 
     fn lock_flights(&self) -> MutexGuard<'_, HashMap<Code, Flight>> {

@@ -1,7 +1,7 @@
 //! Merlink, a government link shortener.
 //!
-//! A visit flows one way: [`routes`] has the table of all paths; what isn't in it is a code, and [`redirect::follow`] answers it from the
-//! [`cache`], which asks the [`store`] for what it doesn't know. Before the answer leaves, [`clicks`] has written the click to the
+//! A visit flows one way: [`public`] hands it to [`redirect::follow`], which answers it from the [`cache`], which asks the [`store`] for
+//! what it doesn't know; paths that aren't codes are in the table of [`routes`]. Before the answer leaves, [`clicks`] has written the click to the
 //! journal on disk; a thread of its own brings it to Redis, exactly once.
 //!
 //! Officers' programs come in by [`api`], are recognised by [`auth`], and act through [`links`] on the same store. [`operator`] shows
@@ -13,6 +13,7 @@
 pub mod cli;
 pub mod server;
 
+pub mod public;
 pub mod routes;
 
 pub mod api;

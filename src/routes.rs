@@ -46,12 +46,23 @@ static PUBLIC: &[Route] = &[
 /// First segments that later parts of Merlink answer. They are kept free from the beginning: a code that is printed can't be taken back.
 static RESERVED_AHEAD: &[&str] = &["console", "problems"];
 
-/// Mounts the table, and the code behind it.
+/// Mounts the table. Behind it is only what [`claims`] and then no route wants, such as `/assets`.
 pub fn public(config: &mut ServiceConfig) {
     for route in PUBLIC {
         (route.mount)(web::resource(route.paths.to_vec()), config);
     }
-    config.default_service(web::to(follow::follow));
+    config.default_service(web::to(follow::follow_stray));
+}
+
+/// Whether a path belongs to the table: its first segment is that of a route.
+pub fn claims(path: &str) -> bool {
+    let segment = path.strip_prefix('/').unwrap_or(path).split('/').next().unwrap_or_default();
+    PUBLIC.iter().flat_map(|route| route.paths).any(|path| first_segment(path) == segment)
+}
+
+/// What a path of the table begins with; empty for the landing page.
+fn first_segment(path: &'static str) -> &'static str {
+    path[1..].split(['/', '{']).next().unwrap_or_default()
 }
 
 /// Whether a code would stand in the way of a route.
@@ -61,10 +72,8 @@ pub fn is_reserved(code: &Code) -> bool {
 
 /// The first segments of all routes. Those with a dot in them can't be codes anyway.
 pub fn reserved_words() -> impl Iterator<Item = &'static str> {
-    let routed = PUBLIC.iter().flat_map(|route| route.paths).filter_map(|path| {
-        let segment = path.strip_prefix('/')?.split(['/', '{']).next()?;
-        Some(segment).filter(|segment| !segment.is_empty())
-    });
+    let routed = PUBLIC.iter().flat_map(|route| route.paths).map(|path| first_segment(path));
+    let routed = routed.filter(|segment| !segment.is_empty());
     routed.chain(RESERVED_AHEAD.iter().copied())
 }
 

@@ -9,7 +9,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use actix_web::{
     App as WebApp, HttpServer,
     dev::{Server, ServerHandle},
-    web::{Data, ThinData},
+    web::Data,
 };
 use jiff::Timestamp;
 use tokio::{
@@ -25,7 +25,7 @@ use crate::{
     data_dir::{DataDirError, DataDirLock},
     hot_links, limits,
     metrics::Metrics,
-    operator, redirect, routes,
+    operator, public, redirect,
     state::{App, CacheEvents},
     store::{self, Embedded, EmbeddedError, Safety, Store, StoreSettingsError},
 };
@@ -145,18 +145,14 @@ async fn run(app: &Data<App>, redis_answers: bool, signals: Signals) -> Result<(
 fn public_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
     let listen = app.config.public.listen;
     let shared = Data::clone(app);
-    let server = HttpServer::new(move || {
-        // Called in each worker, so each has a connection of its own for look-ups.
-        let lane = shared.store.lane();
-        WebApp::new().app_data(Data::clone(&shared)).app_data(ThinData(lane)).configure(routes::public)
-    })
-    .workers(app.config.public.workers)
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(HEAD_TIME_MAX)
-    .shutdown_timeout(SHUTDOWN_S)
-    .disable_signals()
-    .bind(listen)
-    .map_err(|error| ServeError::Listen("public.listen", listen, error))?;
+    let server = HttpServer::new(move || public::service(&shared))
+        .workers(app.config.public.workers)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(HEAD_TIME_MAX)
+        .shutdown_timeout(SHUTDOWN_S)
+        .disable_signals()
+        .bind(listen)
+        .map_err(|error| ServeError::Listen("public.listen", listen, error))?;
     let address = server.addrs().first().copied().unwrap_or(listen);
     Ok((server.run(), address))
 }

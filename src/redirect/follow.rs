@@ -1,13 +1,15 @@
 //! Following a short link: the hot path, read top to bottom.
 //!
-//! path → code → link (memory, else Redis) → visitor → click recorded → answer. Nothing is logged, and nothing is awaited but the look-up of a
-//! code that isn't in memory. The clock is read once on arrival and once for the latency.
+//! path → code → link → visitor → click recorded → answer. A link that is in memory is answered by [`at_once`], which awaits nothing and takes
+//! no detour by the route table; whatever else can happen is [`follow`]'s, and all that it awaits is the look-up of a code that isn't in
+//! memory. Nothing is logged. The clock is read on arrival, for the day and for the latency.
 
 use std::time::Instant;
 
 use actix_web::{
     HttpRequest, HttpResponse,
     body::BoxBody,
+    dev::RequestHead,
     http::{
         Method, StatusCode,
         header::{self, HeaderValue},
@@ -30,66 +32,98 @@ use crate::{
     store::Lane,
 };
 
-/// Answers every path that no route claims: a code, or nothing that exists.
-pub async fn follow(request: HttpRequest, app: Data<App>, lane: ThinData<Lane>) -> HttpResponse {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+/// The answer to a visit of a link that is in memory and known to be right. `None`: it takes more than that to tell.
+pub fn at_once(request: &RequestHead, app: &App) -> Option<HttpResponse> {
+    if !is_visit(request) {
+        return None;
+    }
+    let arrived = Instant::now();
+    let visit = code::visited(path_of(request)).filter(|visit| !visit.preview)?;
+    if app.denied.contains(&visit.code) {
+        return None;
+    }
+    let link = app.cache.recall(&visit.code, arrived)?;
+    let (outcome, response) = go(request, app, &visit, &link, Timestamp::now());
+    app.metrics.redirect(outcome, arrived.elapsed());
+    Some(head::strip(&request.method, response))
+}
+
+/// The answer to any path that no route claims: a code, or nothing that exists.
+pub async fn follow(request: &RequestHead, app: &App, lane: &Lane) -> HttpResponse {
+    if !is_visit(request) {
         return app.pages.answer(Page::MethodNotAllowed);
     }
     let arrived = Instant::now();
-    let (outcome, response) = answer(&request, &app, &lane).await;
+    let (outcome, response) = answer(request, app, lane).await;
     if let Some(outcome) = outcome {
         app.metrics.redirect(outcome, arrived.elapsed());
     }
-    head::strip(request.method(), response)
+    head::strip(&request.method, response)
 }
 
-/// The answer, and the outcome it counts as; a preview is none.
-async fn answer(request: &HttpRequest, app: &App, lane: &Lane) -> (Option<Outcome>, HttpResponse) {
-    let Some(visit) = code::visited(path_of(request)) else { return unknown(request, app) };
-    if app.denied.contains(&visit.code) {
-        return (Some(Outcome::Gone), app.pages.answer(Page::Gone));
-    }
-    let now = Timestamp::now();
-    match app.cache.resolve(&visit.code, lane).await {
-        Resolution::Found(link) if !is_live(&link, now) => (Some(Outcome::Gone), app.pages.answer(Page::Gone)),
-        Resolution::Found(link) if visit.preview => preview::answer(app, lane, &visit.code, &link).await,
-        Resolution::Found(link) => go(request, app, &visit, &link, now),
-        Resolution::Unknown => unknown(request, app),
-        Resolution::Unavailable => (Some(Outcome::Unavailable), app.pages.answer(Page::Unavailable)),
-    }
+/// [`follow`], for the route table.
+pub async fn follow_stray(request: HttpRequest, app: Data<App>, lane: ThinData<Lane>) -> HttpResponse {
+    follow(request.head(), &app, &lane).await
+}
+
+fn is_visit(request: &RequestHead) -> bool {
+    matches!(request.method, Method::GET | Method::HEAD)
 }
 
 /// The path without its first slash.
-fn path_of(request: &HttpRequest) -> &str {
-    let path = request.uri().path();
+fn path_of(request: &RequestHead) -> &str {
+    let path = request.uri.path();
     path.strip_prefix('/').unwrap_or(path)
 }
 
-fn is_live(link: &CachedLink, now: Timestamp) -> bool {
-    link.state == LinkState::Active && link.expires_at.is_none_or(|expiry| now < expiry)
+/// The answer, and the outcome it counts as; a preview is none.
+async fn answer(request: &RequestHead, app: &App, lane: &Lane) -> (Option<Outcome>, HttpResponse) {
+    let Some(visit) = code::visited(path_of(request)) else { return counted(unknown(request, app)) };
+    if app.denied.contains(&visit.code) {
+        return counted(gone(app));
+    }
+    match app.cache.resolve(&visit.code, lane).await {
+        Resolution::Found(link) if visit.preview && is_live(&link, Timestamp::now()) => {
+            preview::answer(app, lane, &visit.code, &link).await
+        }
+        Resolution::Found(link) => counted(go(request, app, &visit, &link, Timestamp::now())),
+        Resolution::Unknown => counted(unknown(request, app)),
+        Resolution::Unavailable => counted((Outcome::Unavailable, app.pages.answer(Page::Unavailable))),
+    }
+}
+
+fn counted((outcome, response): (Outcome, HttpResponse)) -> (Option<Outcome>, HttpResponse) {
+    (Some(outcome), response)
 }
 
 /// Sends the visitor on, or shows where the link leads first. The click is on its way to the disk before the answer is to the visitor.
 fn go(
-    request: &HttpRequest,
+    request: &RequestHead,
     app: &App,
     visit: &code::Visited<'_>,
     link: &CachedLink,
     now: Timestamp,
-) -> (Option<Outcome>, HttpResponse) {
-    let visitor = visitor::classify(request.headers());
-    if request.method() == Method::GET {
+) -> (Outcome, HttpResponse) {
+    if !is_live(link, now) {
+        return gone(app);
+    }
+    let visitor = visitor::classify(&request.headers);
+    if request.method == Method::GET {
         app.clicks.record(&visit.code, visitor.click, now);
     }
-    let location = match request.uri().query() {
+    let location = match request.uri.query() {
         Some(query) if link.forward_query => query::forward(&link.location, query),
         _ => link.location.clone(),
     };
-    if transition::is_due(app.config.redirect.transition_page, visitor, request.headers()) {
-        (Some(Outcome::Transition), transition::answer(app, path_of(request), visit, visitor, &location))
+    if transition::is_due(app.config.redirect.transition_page, visitor, &request.headers) {
+        (Outcome::Transition, transition::answer(app, path_of(request), visit, visitor, &location))
     } else {
-        (Some(Outcome::Redirect), redirect(location))
+        (Outcome::Redirect, redirect(location))
     }
+}
+
+fn is_live(link: &CachedLink, now: Timestamp) -> bool {
+    link.state == LinkState::Active && link.expires_at.is_none_or(|expiry| now < expiry)
 }
 
 /// The 302. Not a 301: browsers would keep it, so edits would go unseen and clicks uncounted.
@@ -103,15 +137,19 @@ fn redirect(location: HeaderValue) -> HttpResponse {
     response
 }
 
+fn gone(app: &App) -> (Outcome, HttpResponse) {
+    (Outcome::Gone, app.pages.answer(Page::Gone))
+}
+
 /// A visitor may guess so many codes a minute. Codes that exist are never limited.
-fn unknown(request: &HttpRequest, app: &App) -> (Option<Outcome>, HttpResponse) {
+fn unknown(request: &RequestHead, app: &App) -> (Outcome, HttpResponse) {
     let allowed = app.misses.as_ref().is_none_or(|limit| {
         client::address(request, &app.config.public.trusted_proxies)
             .is_none_or(|address| limit.allows(&client::visitor(address)))
     });
     if allowed {
-        (Some(Outcome::NotFound), app.pages.answer(Page::NotFound))
+        (Outcome::NotFound, app.pages.answer(Page::NotFound))
     } else {
-        (Some(Outcome::Limited), app.pages.answer(Page::Limited))
+        (Outcome::Limited, app.pages.answer(Page::Limited))
     }
 }

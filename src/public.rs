@@ -1,0 +1,81 @@
+//! The public port: links that are in memory, then the route table, then every other code.
+//!
+//! A table is tried route by route, which costs more than all the rest of a redirect, and nearly all visits are of codes. So it is
+//! asked last: what [`follow::at_once`] can answer is answered, and only paths whose first segment a route claims are looked up in it. Reserved
+//! words can't be codes, so the order changes no answer.
+
+use std::{
+    future::{Ready, ready},
+    rc::Rc,
+};
+
+use actix_http::Request;
+use actix_service::{IntoServiceFactory as _, forward_ready};
+use actix_web::{
+    App as WebApp, Error,
+    body::BoxBody,
+    dev::{AppConfig, Response, Service, ServiceFactory, ServiceResponse},
+    web::{Data, ThinData},
+};
+use futures_util::future::{Either, LocalBoxFuture, TryFutureExt as _};
+
+use crate::{redirect::follow, routes, state::App, store::Lane};
+
+/// What a worker runs. Made in each worker, so that each has a connection of its own for look-ups.
+pub fn service(
+    app: &Data<App>,
+) -> impl ServiceFactory<Request, Config = AppConfig, Response = Response<BoxBody>, Error = Error, InitError = ()> + use<>
+{
+    let lane = app.store.lane();
+    let table = WebApp::new().app_data(Data::clone(app)).app_data(ThinData(lane.clone())).configure(routes::public);
+    Public { app: Data::clone(app), lane, table: table.into_factory() }
+}
+
+/// `T` is the route table: its factory first, the service that it makes then.
+struct Public<T> {
+    app: Data<App>,
+    lane: Lane,
+    table: T,
+}
+
+impl<T> ServiceFactory<Request> for Public<T>
+where
+    T: ServiceFactory<Request, Config = AppConfig, Response = ServiceResponse<BoxBody>, Error = Error, InitError = ()>,
+    T::Service: 'static,
+    T::Future: 'static,
+{
+    type Response = Response<BoxBody>;
+    type Error = Error;
+    type Config = AppConfig;
+    type Service = Rc<Public<T::Service>>;
+    type InitError = ();
+    type Future = LocalBoxFuture<'static, Result<Self::Service, ()>>;
+
+    fn new_service(&self, config: AppConfig) -> Self::Future {
+        let (app, lane, table) = (Data::clone(&self.app), self.lane.clone(), self.table.new_service(config));
+        Box::pin(async move { Ok(Rc::new(Public { app, lane, table: table.await? })) })
+    }
+}
+
+impl<T> Service<Request> for Public<T>
+where
+    T: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
+    T::Future: 'static,
+{
+    type Response = Response<BoxBody>;
+    type Error = Error;
+    type Future = Either<Ready<Result<Self::Response, Error>>, LocalBoxFuture<'static, Result<Self::Response, Error>>>;
+
+    forward_ready!(table);
+
+    fn call(&self, request: Request) -> Self::Future {
+        if let Some(response) = follow::at_once(request.head(), &self.app) {
+            Either::Left(ready(Ok(response.into())))
+        } else if routes::claims(request.path()) {
+            Either::Right(Box::pin(self.table.call(request).map_ok(Into::into)))
+        } else {
+            let (app, lane) = (Data::clone(&self.app), self.lane.clone());
+            Either::Right(Box::pin(async move { Ok(follow::follow(request.head(), &app, &lane).await.into()) }))
+        }
+    }
+}
