@@ -325,7 +325,7 @@ impl ShownClicks {
                 "Clicks answered, bots and prefetches too, and those that an earlier run left in the journal.",
             ),
             flushed: register.counter("merlink_clicks_flushed_total", "Clicks that Redis acknowledged."),
-            lost: register.counter("merlink_clicks_lost_total", "Clicks that could not be written to the journal."),
+            lost: register.counter("merlink_clicks_lost_total", "Clicks that could not be kept: no room for the journal, or its files or their counters in Redis were damaged."),
             pending: register.gauge("merlink_clicks_pending", "Clicks in the journal that Redis doesn't have yet."),
         }
     }

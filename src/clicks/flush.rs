@@ -10,24 +10,33 @@
 //! records behind its position are read from the journal and added. So that they can be, a segment is kept for
 //! `clicks.journal_keep` after it was flushed; but new clicks come first when the disk bound is reached.
 //!
-//! At start, whenever Redis was away or may be another one, and once a minute, the positions of all codes in the kept journal are compared.
+//! Whenever Redis was away or may be another one, and once a minute, the positions of all codes in the kept journal are compared.
+//!
+//! A new run begins with what earlier ones left, a segment's worth at a time: which of its records Redis lacks is asked first. A new click
+//! has to wait for that, since a position says that *everything* before it is in.
+//!
+//! A code whose counters hold what merlink didn't write keeps nobody else waiting. Its clicks stay pending, are added within a second once
+//! somebody has mended or removed the counters, and are lost, and said to be, when their segment leaves the disk before that.
+//!
+//! The journal's files are looked after by a thread of its own: neither a Redis that hangs nor a long repair may delay a sync.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     ops::ControlFlow,
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
 use super::{
     FlushThread, Journal,
-    segment::{Record, segment_start},
+    segment::{Record, SEGMENT_BYTES, segment_start},
 };
 use crate::{
     domain::{Click, statistics},
@@ -41,11 +50,17 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const RETRY: Duration = Duration::from_millis(250);
 /// What power loss may cost.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks at whether the next segment is due.
+const DISK_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two looks at counters that were damaged.
+const REFUSED_INTERVAL: Duration = Duration::from_secs(1);
 const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
 /// At the most, lost clicks and a Redis that is away are logged this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Journal bytes in one batch: some 115,000 clicks.
 const BATCH_BYTES: u64 = 2 * 1024 * 1024;
+/// Of what earlier runs left, read at once: some 450,000 clicks, a fifth of a second.
+const SLICE_BYTES: u64 = SEGMENT_BYTES;
 /// Rounds of a repair whose positions moved meanwhile, which only a Redis that goes back again and again brings about.
 const REPAIRS_MAX: usize = 5;
 
@@ -95,13 +110,19 @@ pub struct Flusher {
     calendar: Calendar,
     /// All records before it are in Redis, as far as it has told.
     flushed: u64,
+    /// Where this run's records begin.
+    this_run: u64,
+    /// Clicks of this run read from the journal so far.
+    read: u64,
+    /// Clicks that earlier runs left and this one counted.
+    left_by_earlier_runs: u64,
     /// Where the last flushed record of each code in the kept journal ends.
     last: HashMap<Counter, u64>,
+    /// Clicks that damaged counters didn't take, oldest first.
+    refused: HashMap<Counter, VecDeque<Refused>>,
+    refused_looked_at: Option<Instant>,
     /// When positions were compared, and in which [`ClickStore::session`]. `None`: they must be before the next batch.
     verified: Option<(Instant, u64)>,
-    /// What earlier runs left has been read, and then counted.
-    earlier_runs_read: bool,
-    earlier_runs_counted: bool,
     /// Flushed segments, by the time at which they were.
     kept: VecDeque<(u64, Instant)>,
     lost_logged: u64,
@@ -110,6 +131,21 @@ pub struct Flusher {
     away_log: Seldom,
     damage_log: Seldom,
     away_since: Option<Instant>,
+}
+
+/// Clicks of one code in one segment that its counters didn't take.
+struct Refused {
+    /// Where the last of them ends.
+    last: u64,
+    clicks: u64,
+    oldest_s: u32,
+}
+
+/// Whether there is more to do at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Done,
+    More,
 }
 
 /// Lets something be logged once in [`LOG_INTERVAL`].
@@ -128,7 +164,7 @@ impl Seldom {
 
 /// The life of the flushing thread.
 pub fn run(
-    journal: Arc<Journal>,
+    journal: &Arc<Journal>,
     store: &Store,
     metrics: Arc<Metrics>,
     settings: Settings,
@@ -141,33 +177,68 @@ pub fn run(
             return;
         }
     };
-    runtime.block_on(async {
-        let store = store.clicks(journal.instance());
-        let mut flusher = Flusher::new(journal, store, metrics, settings);
-        let mut sync = SyncEverySecond::default();
-        while !*stop.borrow() {
-            let pause = flusher.step().await;
-            sync.step(&flusher.journal);
-            let _ = tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await;
+    let store = store.clicks(journal.instance());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (keep, over) = (settings.keep, &over);
+        let chores = thread::Builder::new().name("clicks-disk".to_owned());
+        match chores.spawn_scoped(scope, move || look_after_disk(journal, keep, over)) {
+            Ok(chores) => {
+                runtime.block_on(flush_until(&mut stop, Flusher::new(Arc::clone(journal), store, metrics, settings)));
+                over.store(true, Ordering::Relaxed);
+                chores.thread().unpark();
+            }
+            Err(error) => tracing::error!("clicks stay in the journal: no thread to look after its disk: {error}"),
         }
-        flusher.drain().await;
     });
+    if let Err(error) = journal.sync() {
+        tracing::error!("the click journal can't be synced: {error}");
+    }
+}
+
+async fn flush_until(stop: &mut watch::Receiver<bool>, mut flusher: Flusher) {
+    while !*stop.borrow() {
+        let pause = flusher.step().await;
+        let _ = tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await;
+    }
+    flusher.drain().await;
+}
+
+/// Syncs the journal each second and makes its next segment ahead, until all is `over`.
+fn look_after_disk(journal: &Journal, keep: Duration, over: &AtomicBool) {
+    let mut sync_log = Seldom::default();
+    let mut synced_at = Instant::now();
+    while !over.load(Ordering::Relaxed) {
+        journal.prepare(keep);
+        if synced_at.elapsed() >= SYNC_INTERVAL {
+            synced_at = Instant::now();
+            if let Err(error) = journal.sync()
+                && sync_log.may_log()
+            {
+                tracing::error!("the click journal can't be synced: {error}");
+            }
+        }
+        thread::park_timeout(DISK_INTERVAL);
+    }
 }
 
 impl Flusher {
     pub fn new(journal: Arc<Journal>, store: ClickStore, metrics: Arc<Metrics>, settings: Settings) -> Self {
         let calendar = Calendar::new(settings.timezone.clone());
         Self {
-            flushed: segment_start(journal.end()),
+            flushed: journal.start(),
+            this_run: segment_start(journal.end()),
+            read: 0,
+            left_by_earlier_runs: 0,
             journal,
             store,
             metrics,
             settings,
             calendar,
             last: HashMap::new(),
+            refused: HashMap::new(),
+            refused_looked_at: None,
             verified: None,
-            earlier_runs_read: false,
-            earlier_runs_counted: false,
             kept: VecDeque::new(),
             lost_logged: 0,
             loss_log: Seldom::default(),
@@ -178,15 +249,18 @@ impl Flusher {
         }
     }
 
-    /// Flushes what there is and looks after the segments; answers how long to pause.
+    /// Flushes some of what there is and looks after the segments; answers how long to pause.
     async fn step(&mut self) -> Duration {
-        let pause = match self.flush().await {
-            Ok(()) => {
+        let pause = match self.flush_some().await {
+            Ok(progress) => {
                 if let Some(since) = self.away_since.take() {
                     tracing::info!("clicks reach Redis again after {} s", since.elapsed().as_secs());
                     self.away_log = Seldom::default();
                 }
-                INTERVAL
+                match progress {
+                    Progress::Done => INTERVAL,
+                    Progress::More => Duration::ZERO,
+                }
             }
             Err(error) => {
                 self.away_since.get_or_insert_with(Instant::now);
@@ -198,7 +272,7 @@ impl Flusher {
                 RETRY
             }
         };
-        self.look_after_segments();
+        self.remove_old_segments();
         self.log_losses();
         pause
     }
@@ -207,100 +281,153 @@ impl Flusher {
     async fn drain(&mut self) {
         let give_up = Instant::now() + FlushThread::DRAIN_MAX;
         loop {
-            match self.flush().await {
-                Ok(()) if self.flushed >= self.journal.end() => break,
-                Ok(()) => {}
-                Err(error) if Instant::now() >= give_up => {
-                    tracing::warn!("clicks stay in the journal until the next start: {error}");
-                    break;
+            match self.flush_some().await {
+                Ok(Progress::Done) => break,
+                Ok(Progress::More) if Instant::now() < give_up => {}
+                Err(_) if Instant::now() < give_up => tokio::time::sleep(RETRY).await,
+                Ok(Progress::More) => {
+                    tracing::warn!("clicks stay in the journal until the next start: there are many of them");
+                    return;
                 }
-                Err(_) => tokio::time::sleep(RETRY).await,
+                Err(error) => {
+                    tracing::warn!("clicks stay in the journal until the next start: {error}");
+                    return;
+                }
             }
         }
-        if self.flushed >= self.journal.end() {
+        if self.refused.is_empty() {
             tracing::info!("all clicks are in Redis");
-        }
-        if let Err(error) = self.journal.sync() {
-            tracing::error!("the click journal can't be synced: {error}");
         }
     }
 
     /// Brings everything that the journal has at this moment to Redis.
     pub async fn flush(&mut self) -> Result<(), FlushError> {
-        if !self.earlier_runs_read {
-            self.read_earlier_runs()?;
-            self.earlier_runs_read = true;
-        }
+        let end = self.journal.end();
+        while self.flush_some().await? == Progress::More && self.flushed < end {}
+        Ok(())
+    }
+
+    /// Brings one slice or batch to Redis, after comparing positions if that is due.
+    async fn flush_some(&mut self) -> Result<Progress, FlushError> {
+        self.note_oldest()?;
         let session = self.store.session();
         if self.verified.is_none_or(|(at, with)| with != session || at.elapsed() >= VERIFY_INTERVAL) {
-            self.verify().await?;
+            self.verify(self.last.keys().cloned().collect()).await?;
             self.verified = Some((Instant::now(), session));
         }
-        let end = self.journal.end();
-        while self.flushed < end {
-            let started = Instant::now();
-            let batch = Batch::read(&self.journal, &mut self.calendar, self.flushed)?;
-            self.settings.oldest_pending.set(batch.oldest_s);
-            if batch.clicks == 0 {
-                self.flushed = end;
-                break;
-            }
-            self.send(&batch).await?;
-            self.flushed = batch.end;
-            self.metrics.clicks.flushed.inc_by(batch.clicks);
-            self.metrics.click_flush_duration.observe(started.elapsed().as_secs_f64());
+        self.look_at_refused().await?;
+        if self.flushed < self.this_run {
+            self.flush_slice().await?;
+        } else {
+            self.flush_batch().await?;
         }
-        self.settings.oldest_pending.set(0);
+        if self.flushed < self.journal.end() {
+            return Ok(Progress::More);
+        }
+        self.settings.oldest_pending.set(self.oldest_refused_s().unwrap_or(0));
+        Ok(Progress::Done)
+    }
+
+    /// Counts what earlier runs recorded and Redis lacks of one slice.
+    async fn flush_slice(&mut self) -> Result<(), FlushError> {
+        let slice = Slice::read(&self.journal, self.flushed, self.this_run)?;
+        let counters: Vec<Counter> = slice.last.keys().cloned().collect();
+        // Slices before this one are in, or Redis has just forgotten them.
+        self.verify(counters.iter().filter(|counter| self.last.contains_key(*counter)).cloned().collect()).await?;
+        let positions = self.positions(&counters).await?;
+        let behind = positions.into_iter().filter(|(counter, position)| *position < slice.last[counter]).collect();
+        let clicks = self.repair(behind, self.flushed, slice.end).await?.first;
+        self.last.extend(slice.last);
+        self.flushed = slice.end;
+        self.left_by_earlier_runs += clicks;
+        // What an earlier run recorded and didn't flush is this run's work: recorded = flushed + pending + lost.
+        self.metrics.clicks.recorded.inc_by(clicks);
+        self.metrics.clicks.flushed.inc_by(clicks);
+        if self.flushed >= self.this_run && self.left_by_earlier_runs > 0 {
+            tracing::info!("counted {} clicks that an earlier run left in the journal", self.left_by_earlier_runs);
+        }
         Ok(())
     }
 
-    /// Learns from what earlier runs left which codes it has and where their last records end. Whether Redis has them, [`Self::verify`] asks.
-    fn read_earlier_runs(&mut self) -> Result<(), FlushError> {
-        let this_run = self.flushed;
-        let last = &mut self.last;
-        self.journal.scan(self.journal.start(), |record| {
-            if record.end > this_run {
-                return ControlFlow::Break(());
-            }
-            note(last, record);
-            ControlFlow::Continue(())
-        })?;
+    async fn flush_batch(&mut self) -> Result<(), FlushError> {
+        let started = Instant::now();
+        let (end, kept) = self.journal.end_and_kept();
+        let batch =
+            if self.flushed < end { Batch::read(&self.journal, &mut self.calendar, self.flushed)? } else { None };
+        let Some(batch) = batch else {
+            self.flushed = end;
+            self.give_up_missing(kept);
+            return Ok(());
+        };
+        let refused = self.send(&batch).await?;
+        self.flushed = batch.end;
+        self.read += batch.clicks;
+        self.metrics.clicks.flushed.inc_by(batch.clicks - refused);
+        self.metrics.click_flush_duration.observe(started.elapsed().as_secs_f64());
         Ok(())
     }
 
-    /// Compares where Redis stands with where it should, for every code in the kept journal, and adds what it lacks.
-    async fn verify(&mut self) -> Result<(), FlushError> {
-        let counters: Vec<Counter> = self.last.keys().cloned().collect();
-        let positions = self.store.positions(&counters).await?;
+    /// All that was kept has been read, but there was less: a segment was removed by hand or its file is damaged.
+    fn give_up_missing(&mut self, kept: u64) {
+        let missing = kept.saturating_sub(self.read);
+        if missing > 0 {
+            self.read = kept;
+            self.metrics.clicks.lost.inc_by(missing);
+            tracing::error!("{missing} clicks are lost: the click journal's files were removed or damaged");
+            self.lost_logged += missing;
+        }
+    }
+
+    /// Finds the oldest click that Redis lacks: for whoever watches its age.
+    fn note_oldest(&self) -> Result<(), FlushError> {
+        let unread_s = self.journal.first_behind(self.flushed.max(self.this_run))?;
+        let oldest_s = self.oldest_refused_s().into_iter().chain(unread_s).min();
+        self.settings.oldest_pending.set(oldest_s.unwrap_or(0));
+        Ok(())
+    }
+
+    fn oldest_refused_s(&self) -> Option<u32> {
+        self.refused.values().flatten().map(|refused| refused.oldest_s).min()
+    }
+
+    /// Damaged counters may have been mended.
+    async fn look_at_refused(&mut self) -> Result<(), FlushError> {
+        let due = self.refused_looked_at.is_none_or(|at| at.elapsed() >= REFUSED_INTERVAL);
+        if self.refused.is_empty() || !due {
+            return Ok(());
+        }
+        self.refused_looked_at = Some(Instant::now());
+        self.verify(self.refused.keys().cloned().collect()).await
+    }
+
+    /// Compares where Redis stands with where it should, and adds what it lacks.
+    async fn verify(&mut self, counters: Vec<Counter>) -> Result<(), FlushError> {
+        let positions = self.positions(&counters).await?;
+        let behind = positions.into_iter().filter(|(counter, position)| *position < self.last[counter]).collect();
+        let again = self.repair(behind, 0, self.flushed).await?.again;
+        self.report_reapplied(again);
+        Ok(())
+    }
+
+    /// Where these counters stand, without the damaged ones.
+    async fn positions(&mut self, counters: &[Counter]) -> Result<Vec<(Counter, u64)>, FlushError> {
+        let positions = self.store.positions(counters).await?;
         let end = self.journal.end();
         if positions.iter().flatten().any(|position| *position > end) {
             return Err(FlushError::Rewound);
         }
-        let positions = self.leave_out_damaged(counters.into_iter().zip(positions));
-        let behind: HashMap<Counter, u64> =
-            positions.into_iter().filter(|(counter, position)| *position < self.last[counter]).collect();
-        let repaired = if behind.is_empty() { 0 } else { self.repair(behind, self.flushed).await? };
-        if !self.earlier_runs_counted {
-            self.earlier_runs_counted = true;
-            // What an earlier run recorded and didn't flush is this run's work: recorded = flushed + pending + lost.
-            self.metrics.clicks.recorded.inc_by(repaired);
-            self.metrics.clicks.flushed.inc_by(repaired);
-            if repaired > 0 {
-                tracing::info!("counted {repaired} clicks that an earlier run left in the journal");
-            }
-        } else if repaired > 0 {
-            self.report_reapplied(repaired);
-        }
-        Ok(())
+        Ok(self.leave_out_damaged(counters.iter().cloned().zip(positions)))
     }
 
     fn report_reapplied(&self, clicks: u64) {
-        self.metrics.clicks_reapplied.inc_by(clicks);
-        tracing::warn!("Redis had gone back in time: applied {clicks} clicks again");
+        if clicks > 0 {
+            self.metrics.clicks_reapplied.inc_by(clicks);
+            tracing::warn!("Redis had gone back in time: applied {clicks} clicks again");
+        }
     }
 
-    /// Sends a batch, and mends the codes whose counters don't stand where it begins.
-    async fn send(&mut self, batch: &Batch) -> Result<(), FlushError> {
+    /// Sends a batch, and mends the codes whose counters don't stand where it begins. Answers how many clicks damaged counters refused.
+    async fn send(&mut self, batch: &Batch) -> Result<u64, FlushError> {
         let stretches: Vec<Stretch> = batch
             .tallies
             .iter()
@@ -312,24 +439,50 @@ impl Flusher {
                 counts: tally.counts(),
             })
             .collect();
-        let positions = self.store.apply(&stretches).await?;
-        let stands = self.leave_out_damaged(stretches.into_iter().map(|stretch| stretch.code).zip(positions));
-        let elsewhere: HashMap<Counter, u64> =
-            stands.into_iter().filter(|(_, position)| *position != batch.end).collect();
-        if !elsewhere.is_empty() {
-            let again = self.repair(elsewhere, batch.end).await?;
-            if again > 0 {
-                self.report_reapplied(again);
-            }
-        }
+        let stands = self.store.apply(&stretches).await?;
+        let stands = self.leave_out_damaged(stretches.into_iter().map(|stretch| stretch.code).zip(stands));
+        let mut whole: HashMap<Counter, u64> = stands.into_iter().collect();
+        let mut refused: Vec<Counter> =
+            batch.tallies.keys().filter(|counter| !whole.contains_key(*counter)).cloned().collect();
+        whole.retain(|_, position| *position != batch.end);
+        let repaired = self.repair(whole, 0, batch.end).await?;
+        self.report_reapplied(repaired.again);
+        refused.extend(repaired.damaged);
         for (counter, tally) in &batch.tallies {
             self.last.insert(counter.clone(), tally.last);
         }
-        Ok(())
+        // The counters over all links are no click's only ones.
+        let refused = refused.iter().filter(|counter| counter.is_some());
+        Ok(refused.map(|counter| self.keep_refused(counter, &batch.tallies[counter])).sum())
     }
 
-    /// The counters that stand somewhere. Those that don't are damaged: they are said, and the others go on. When somebody has mended or
-    /// removed them, the next comparison adds what the kept journal has.
+    fn keep_refused(&mut self, counter: &Counter, tally: &Tally) -> u64 {
+        let refused = self.refused.entry(counter.clone()).or_default();
+        match refused.back_mut().filter(|refused| segment_start(refused.last) == segment_start(tally.last)) {
+            Some(refused) => {
+                refused.last = tally.last;
+                refused.clicks += tally.clicks;
+            }
+            None => refused.push_back(Refused { last: tally.last, clicks: tally.clicks, oldest_s: tally.first_s }),
+        }
+        tally.clicks
+    }
+
+    /// Takes those up to `position` from the refused clicks of a code; answers how many they were.
+    fn take_refused(&mut self, counter: &Counter, position: u64) -> u64 {
+        let Some(refused) = self.refused.get_mut(counter) else { return 0 };
+        let mut clicks = 0;
+        while let Some(first) = refused.front().filter(|first| first.last <= position) {
+            clicks += first.clicks;
+            refused.pop_front();
+        }
+        if refused.is_empty() {
+            self.refused.remove(counter);
+        }
+        clicks
+    }
+
+    /// The counters that stand somewhere. Those that don't are damaged: they are said, and the others go on.
     fn leave_out_damaged(&mut self, stands: impl Iterator<Item = (Counter, Option<u64>)>) -> Vec<(Counter, u64)> {
         let mut whole = Vec::new();
         for (counter, position) in stands {
@@ -338,7 +491,7 @@ impl Flusher {
                 None if self.damage_log.may_log() => {
                     let code = counter.as_deref().unwrap_or("*");
                     tracing::error!(
-                        "Redis holds what merlink didn't write: clicks:{{{code}}}: its clicks aren't counted"
+                        "Redis holds what merlink didn't write: clicks:{{{code}}}: its clicks wait until somebody mends or removes it"
                     );
                 }
                 None => {}
@@ -347,86 +500,121 @@ impl Flusher {
         whole
     }
 
-    /// Adds to each code what the journal has of it between its position and `up_to`; answers how many clicks of those had been flushed
-    /// before.
-    async fn repair(&mut self, mut positions: HashMap<Counter, u64>, up_to: u64) -> Result<u64, FlushError> {
-        let mut again = 0;
+    /// Adds to each code what the journal has of it between its position and `up_to`. What lies before `from`, a record's end or a
+    /// segment's start, is known to be in.
+    async fn repair(
+        &mut self,
+        mut positions: HashMap<Counter, u64>,
+        from: u64,
+        up_to: u64,
+    ) -> Result<Repaired, FlushError> {
+        let (mut to_codes, mut to_all, mut damaged) = (Added::default(), Added::default(), Vec::new());
         for _ in 0..REPAIRS_MAX {
-            let (stretches, clicks) = self.read_behind(&positions, up_to)?;
-            let stands = self.store.apply(&stretches).await?;
-            let all = stretches.len();
-            let stands = self.leave_out_damaged(stretches.into_iter().map(|stretch| stretch.code).zip(stands));
-            // With damaged ones among them it isn't known how many were added: better none said than too many, minute by minute.
-            again += if stands.len() == all { clicks } else { 0 };
-            positions = stands.into_iter().filter(|(_, position)| *position != up_to).collect();
             if positions.is_empty() {
-                return Ok(again);
+                break;
             }
+            let (stretches, clicks): (Vec<Stretch>, Vec<Added>) =
+                self.read_behind(&positions, from, up_to)?.into_iter().unzip();
+            let stands = self.store.apply(&stretches).await?;
+            let counters: Vec<Counter> = stretches.into_iter().map(|stretch| stretch.code).collect();
+            for ((counter, clicks), position) in counters.iter().zip(clicks).zip(&stands) {
+                match (position, counter) {
+                    (None, _) => damaged.push(counter.clone()),
+                    (Some(position), _) if *position != up_to => {}
+                    (Some(_), None) => to_all.add(clicks),
+                    (Some(_), Some(_)) => {
+                        let refused = self.take_refused(counter, up_to);
+                        self.metrics.clicks.flushed.inc_by(refused);
+                        to_codes.add(Added { again: clicks.again.saturating_sub(refused), ..clicks });
+                    }
+                }
+            }
+            let stands = self.leave_out_damaged(counters.into_iter().zip(stands));
+            positions = stands.into_iter().filter(|(_, position)| *position != up_to).collect();
         }
-        Err(FlushError::Unsettled)
+        if !positions.is_empty() {
+            return Err(FlushError::Unsettled);
+        }
+        // Each once, though it counts for its code and for all links.
+        let [first, again] = [to_codes.first.max(to_all.first), to_codes.again.max(to_all.again)];
+        Ok(Repaired { first, again, damaged })
     }
 
-    /// What the journal has of each code behind its position and up to `up_to`, and how many clicks of those had been flushed before: each
-    /// once, though it counts for its code and for all links.
+    /// What the journal has of each code behind its position and `from`, and up to `up_to`.
     fn read_behind(
         &mut self,
         positions: &HashMap<Counter, u64>,
+        from: u64,
         up_to: u64,
-    ) -> Result<(Vec<Stretch>, u64), FlushError> {
-        let mut tallies: HashMap<Counter, Tally> = HashMap::new();
-        let (mut for_codes, mut for_all) = (0, 0);
+    ) -> Result<Vec<(Stretch, Added)>, FlushError> {
+        let mut tallies: HashMap<Counter, (Tally, Added)> = HashMap::new();
         let first = positions.values().copied().min().unwrap_or(up_to);
         let (calendar, flushed) = (&mut self.calendar, self.flushed);
-        self.journal.scan(segment_start(first), |record| {
+        self.journal.scan(from.max(segment_start(first)), |record| {
             if record.end > up_to {
                 return ControlFlow::Break(());
             }
-            let code: Counter = Some(record.code.into());
-            for (counter, clicks) in [(code, &mut for_codes), (None, &mut for_all)] {
+            for counter in [Some(Arc::from(record.code)), None] {
                 if positions.get(&counter).is_some_and(|position| record.end > *position) {
-                    *clicks += u64::from(record.end <= flushed);
-                    tallies.entry(counter).or_default().add(record, calendar);
+                    let (tally, added) = tallies.entry(counter).or_default();
+                    tally.add(record, calendar);
+                    *(if record.end <= flushed { &mut added.again } else { &mut added.first }) += 1;
                 }
             }
             ControlFlow::Continue(())
         })?;
-        let stretches = tallies
-            .into_iter()
-            .map(|(counter, tally)| {
-                let position = positions[&counter];
-                Stretch { code: counter, after: position, before: position, position: up_to, counts: tally.counts() }
-            })
-            .collect();
-        Ok((stretches, for_codes.max(for_all)))
+        let stretch = |(counter, (tally, added)): (Counter, (Tally, Added))| {
+            let position = positions[&counter];
+            let counts = tally.counts();
+            (Stretch { code: counter, after: position, before: position, position: up_to, counts }, added)
+        };
+        Ok(tallies.into_iter().map(stretch).collect())
     }
 
-    /// Makes the next segment ahead, and removes those that were flushed long enough ago, or whose room is needed for new clicks.
-    fn look_after_segments(&mut self) {
-        // Only then is it certain that what lies before `flushed` is in Redis, or was.
-        if self.earlier_runs_counted {
-            let newest = self.kept.back().map(|(base, _)| *base);
-            for base in self.journal.segments_before(self.flushed) {
-                if newest.is_none_or(|newest| base > newest) {
-                    self.kept.push_back((base, Instant::now()));
-                }
+    /// Removes the segments that were flushed long enough ago, or whose room is needed for new clicks.
+    fn remove_old_segments(&mut self) {
+        let newest = self.kept.back().map(|(base, _)| *base);
+        for base in self.journal.segments_before(self.flushed) {
+            if newest.is_none_or(|newest| base > newest) {
+                self.kept.push_back((base, Instant::now()));
             }
-            while let Some((base, flushed_at)) = self.kept.front().copied() {
-                if flushed_at.elapsed() < self.settings.keep && !self.journal.is_full() {
-                    break;
-                }
-                if let Err(error) = self.journal.remove(base) {
+        }
+        let mut made_room = 0;
+        while let Some((base, flushed_at)) = self.kept.front().copied() {
+            let is_old = flushed_at.elapsed() >= self.settings.keep;
+            // Room for one new segment: the others may be needed when Redis goes back in time.
+            if !is_old && (!self.journal.is_full() || made_room >= SEGMENT_BYTES) {
+                break;
+            }
+            match self.journal.remove(base) {
+                Ok(size) => made_room += if is_old { 0 } else { size },
+                Err(error) => {
                     if self.segment_log.may_log() {
                         tracing::warn!("a flushed segment of the click journal can't be removed: {error}");
                     }
                     break;
                 }
-                self.kept.pop_front();
-                let start = self.journal.start();
-                self.last.retain(|_, last| *last > start);
             }
+            self.kept.pop_front();
+            self.forget_before(self.journal.start());
         }
-        self.journal.close_older_than(self.settings.keep);
-        self.journal.prepare();
+        if made_room > 0 {
+            self.journal.retry_soon();
+        }
+    }
+
+    /// What lies before `start` is on no disk any more.
+    fn forget_before(&mut self, start: u64) {
+        self.last.retain(|_, last| *last > start);
+        let counters: Vec<Counter> = self.refused.keys().cloned().collect();
+        let lost: u64 = counters.iter().map(|counter| self.take_refused(counter, start)).sum();
+        if lost > 0 {
+            self.metrics.clicks.lost.inc_by(lost);
+            tracing::error!(
+                "{lost} clicks are lost: their counters in Redis were damaged for longer than clicks.journal_keep"
+            );
+            self.lost_logged += lost;
+        }
     }
 
     fn log_losses(&mut self) {
@@ -441,26 +629,52 @@ impl Flusher {
     }
 }
 
-/// Syncs in a thread of the runtime's pool, one at a time: a slow disk must not keep clicks from Redis.
-#[derive(Default)]
-struct SyncEverySecond {
-    running: Option<JoinHandle<()>>,
-    started_at: Option<Instant>,
+/// What a repair came to: clicks as in [`Added`], and the counters that turned out to be damaged.
+struct Repaired {
+    first: u64,
+    again: u64,
+    damaged: Vec<Counter>,
 }
 
-impl SyncEverySecond {
-    fn step(&mut self, journal: &Arc<Journal>) {
-        let due = self.started_at.is_none_or(|at| at.elapsed() >= SYNC_INTERVAL);
-        let idle = self.running.as_ref().is_none_or(JoinHandle::is_finished);
-        if due && idle {
-            let journal = Arc::clone(journal);
-            self.started_at = Some(Instant::now());
-            self.running = Some(tokio::task::spawn_blocking(move || {
-                if let Err(error) = journal.sync() {
-                    tracing::error!("the click journal can't be synced: {error}");
-                }
-            }));
-        }
+/// Clicks that a repair added.
+#[derive(Clone, Copy, Default)]
+struct Added {
+    /// Never flushed before.
+    first: u64,
+    /// Flushed before, and forgotten by Redis.
+    again: u64,
+}
+
+impl Added {
+    fn add(&mut self, more: Self) {
+        self.first += more.first;
+        self.again += more.again;
+    }
+}
+
+/// Which codes a stretch of an earlier run has, and where their last records in it end.
+struct Slice {
+    end: u64,
+    last: HashMap<Counter, u64>,
+}
+
+impl Slice {
+    /// Reads on from `start`, where a record begins, and not beyond `this_run`.
+    fn read(journal: &Journal, start: u64, this_run: u64) -> Result<Self, FlushError> {
+        let mut slice = Self { end: this_run, last: HashMap::new() };
+        journal.scan(start, |record| {
+            if record.end > this_run {
+                return ControlFlow::Break(());
+            }
+            slice.last.insert(Some(record.code.into()), record.end);
+            slice.last.insert(None, record.end);
+            if record.end - start < SLICE_BYTES {
+                return ControlFlow::Continue(());
+            }
+            slice.end = record.end;
+            ControlFlow::Break(())
+        })?;
+        Ok(slice)
     }
 }
 
@@ -469,30 +683,29 @@ struct Batch {
     start: u64,
     end: u64,
     clicks: u64,
-    oldest_s: u32,
     tallies: HashMap<Counter, Tally>,
 }
 
 impl Batch {
-    fn read(journal: &Journal, calendar: &mut Calendar, start: u64) -> Result<Self, FlushError> {
-        let mut batch = Self { start, end: start, clicks: 0, oldest_s: 0, tallies: HashMap::new() };
+    /// `None` when there is no record behind `start`.
+    fn read(journal: &Journal, calendar: &mut Calendar, start: u64) -> Result<Option<Self>, FlushError> {
+        let mut batch = Self { start, end: start, clicks: 0, tallies: HashMap::new() };
         journal.scan(start, |record| {
-            if batch.clicks == 0 {
-                batch.oldest_s = record.at_s;
-            }
             batch.end = record.end;
             batch.clicks += 1;
             batch.tallies.entry(Some(record.code.into())).or_default().add(record, calendar);
             batch.tallies.entry(None).or_default().add(record, calendar);
             if record.end - start < BATCH_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        Ok(batch)
+        Ok(Some(batch).filter(|batch| batch.clicks > 0))
     }
 }
 
 /// What some clicks of one code add up to.
 #[derive(Default)]
 struct Tally {
+    clicks: u64,
+    first_s: u32,
     /// Where the last of them ends.
     last: u64,
     counts: BTreeMap<Counted, u64>,
@@ -500,6 +713,10 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, record: Record<'_>, calendar: &mut Calendar) {
+        if self.clicks == 0 {
+            self.first_s = record.at_s;
+        }
+        self.clicks += 1;
         self.last = record.end;
         let mut count = |counted| *self.counts.entry(counted).or_default() += 1;
         count(Counted::Class(record.click));
@@ -552,11 +769,6 @@ impl Calendar {
         let unsigned = |small: i8| u8::try_from(small).expect("0 to 6, and 0 to 23");
         (day, unsigned(local.weekday().to_sunday_zero_offset()) * 24 + unsigned(local.hour()))
     }
-}
-
-fn note(last: &mut HashMap<Counter, u64>, record: Record<'_>) {
-    last.insert(Some(record.code.into()), record.end);
-    last.insert(None, record.end);
 }
 
 #[cfg(test)]

@@ -20,11 +20,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::segment::{MAGIC, Record, SEGMENT_BYTES, Segment, list_segments, read_segment, records, segment_path, trim};
+use super::segment::{
+    MAGIC, RECORD_BYTES_MAX, Record, SEGMENT_BYTES, Segment, list_segments, read_segment, records, segment_path, trim,
+};
 use crate::{config, domain::Click};
 
 /// After a segment couldn't be made, the next attempt waits this long: a full disk isn't asked for every click.
 const RETRY_SEGMENT_AFTER: Duration = Duration::from_secs(1);
+
+/// What a scan reads at once.
+const READ_BYTES: u64 = 1024 * 1024;
 
 /// Names this journal's positions in Redis. A journal that lost its files is another journal, with another name.
 const INSTANCE_FILE: &str = "instance";
@@ -59,6 +64,8 @@ struct Writer {
     spare: Option<Segment>,
     next_base: u64,
     retry_at: Option<Instant>,
+    /// Clicks of this process.
+    kept: u64,
     /// Closed since the last sync.
     unsynced: Vec<Arc<File>>,
     /// First positions and sizes of all segment files but the spare's, oldest first.
@@ -76,11 +83,12 @@ impl Journal {
         config::make_dir(folder).map_err(unusable)?;
         let mut files = list_segments(folder).map_err(unusable)?;
         for (base, size) in &mut files {
-            *size = trim(folder, *base).map_err(unusable)?;
+            *size = trim(folder, *base, *size).map_err(unusable)?;
         }
         let instance = read_or_make_instance(folder, files.is_empty()).map_err(unusable)?;
         let next_base = files.last().map_or(0, |(base, _)| base + SEGMENT_BYTES);
-        let mut writer = Writer { segment: None, spare: None, next_base, retry_at: None, unsynced: Vec::new(), files };
+        let mut writer =
+            Writer { segment: None, spare: None, next_base, retry_at: None, kept: 0, unsynced: Vec::new(), files };
         // A full disk keeps nobody from starting: what is in the journal has to be brought to Redis before there can be room.
         let (end, failing) = match writer.make_segment(folder, bytes_max) {
             Ok(segment) => {
@@ -113,6 +121,12 @@ impl Journal {
         self.end.load(Ordering::Acquire)
     }
 
+    /// The same, and how many clicks this process has put before it.
+    pub fn end_and_kept(&self) -> (u64, u64) {
+        let writer = self.lock();
+        (self.end(), writer.kept)
+    }
+
     /// Whether the last click could not be kept.
     pub fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
@@ -134,12 +148,25 @@ impl Journal {
         kept.is_some()
     }
 
-    /// Makes the next segment before it is needed; aside, so that no visitor waits for the disk.
-    pub fn prepare(&self) {
+    /// Makes the next segment before it is needed, aside, so that no visitor waits for the disk. And goes on in it if the one being
+    /// written holds clicks older than `age`, so that none stays on this disk for longer than it must: a quiet instance would fill a
+    /// segment in months.
+    pub fn prepare(&self, age: Duration) {
+        self.make_spare(age);
+        let mut writer = self.lock();
+        if writer.spare.is_some() && writer.segment.as_ref().is_some_and(|segment| segment.is_older_than(age)) {
+            writer.renew(&self.folder, self.bytes_max);
+        }
+    }
+
+    fn make_spare(&self, age: Duration) {
         let base = {
             let mut writer = self.lock();
-            let nearly_full = writer.segment.as_ref().is_none_or(|segment| segment.written as u64 > SEGMENT_BYTES / 2);
-            if !nearly_full || writer.spare.is_some() || !writer.may_retry() {
+            let is_due = writer
+                .segment
+                .as_ref()
+                .is_none_or(|segment| segment.written as u64 > SEGMENT_BYTES / 2 || segment.is_older_than(age));
+            if !is_due || writer.spare.is_some() || !writer.may_retry() {
                 return;
             }
             writer.reserve_base(self.bytes_max)
@@ -162,15 +189,6 @@ impl Journal {
         }
     }
 
-    /// Closes the segment being written if it holds clicks older than `age`, so that no click stays on this disk for longer than it
-    /// must. A quiet instance would fill a segment in months.
-    pub fn close_older_than(&self, age: Duration) {
-        let mut writer = self.lock();
-        if writer.segment.as_ref().is_some_and(|segment| segment.first_at.is_some_and(|at| at.elapsed() >= age)) {
-            writer.renew(&self.folder, self.bytes_max);
-        }
-    }
-
     /// Brings what was appended to the disk. Blocks for as long as the disk takes.
     ///
     /// # Errors
@@ -190,22 +208,51 @@ impl Journal {
     /// # Errors
     ///
     /// When a segment can't be read.
-    pub fn scan(&self, from: u64, mut visit: impl FnMut(Record<'_>) -> ControlFlow<()>) -> io::Result<()> {
+    pub fn scan(&self, from: u64, visit: impl FnMut(Record<'_>) -> ControlFlow<()>) -> io::Result<()> {
+        self.scan_by(READ_BYTES, from, visit)
+    }
+
+    /// When the first click behind `from` was, as [`Self::scan`] means it; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// When a segment can't be read.
+    pub fn first_behind(&self, from: u64) -> io::Result<Option<u32>> {
+        let mut first = None;
+        if from < self.end() {
+            self.scan_by(RECORD_BYTES_MAX, from, |record| {
+                first = Some(record.at_s);
+                ControlFlow::Break(())
+            })?;
+        }
+        Ok(first)
+    }
+
+    /// Reads pieces of `piece` bytes, each of which has room for a record at least.
+    fn scan_by(&self, piece: u64, from: u64, mut visit: impl FnMut(Record<'_>) -> ControlFlow<()>) -> io::Result<()> {
         let end = self.end();
         let files = self.lock().files.clone();
         for (base, size) in files {
             if base + size <= from || base >= end {
                 continue;
             }
-            let first = from.max(base + MAGIC.len() as u64);
-            let bytes = match read_segment(&self.folder, base, first, end.min(base + size)) {
-                // Somebody made room by hand: what it held and Redis lacks is lost, and nothing can bring it back.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                bytes => bytes?,
-            };
-            for record in records(&bytes, first) {
-                if visit(record).is_break() {
-                    return Ok(());
+            let to = end.min(base + size);
+            let mut at = from.max(base + MAGIC.len() as u64);
+            while at < to {
+                let bytes = match read_segment(&self.folder, base, at, to.min(at + piece)) {
+                    // Somebody made room by hand: what it held and Redis lacks is lost, and nothing can bring it back.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                    bytes => bytes?,
+                };
+                let read_from = at;
+                for record in records(&bytes, read_from) {
+                    at = record.end;
+                    if visit(record).is_break() {
+                        return Ok(());
+                    }
+                }
+                if at == read_from {
+                    break;
                 }
             }
         }
@@ -224,18 +271,19 @@ impl Journal {
         writer.files[..closed].iter().filter(|(base, size)| base + size <= position).map(|(base, _)| *base).collect()
     }
 
-    /// Removes the segment that starts at `base`.
+    /// Removes the segment that starts at `base`; answers how much disk that gives back.
     ///
     /// # Errors
     ///
     /// When the file can't be removed. That somebody else has done so is no error.
-    pub fn remove(&self, base: u64) -> io::Result<()> {
+    pub fn remove(&self, base: u64) -> io::Result<u64> {
         match fs::remove_file(segment_path(&self.folder, base)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        self.lock().files.retain(|(other, _)| *other != base);
-        Ok(())
+        let files = &mut self.lock().files;
+        let position = files.iter().position(|(other, _)| *other == base);
+        Ok(position.map_or(0, |position| files.remove(position).1))
     }
 
     /// Disk taken, reserved but unwritten bytes included.
@@ -249,6 +297,11 @@ impl Journal {
         writer.retry_at.is_some() || writer.bytes() + SEGMENT_BYTES > self.bytes_max
     }
 
+    /// Room was made: the next who needs a segment tries at once.
+    pub fn retry_soon(&self) {
+        self.lock().retry_at = None;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Writer> {
         // A panic under the lock leaves at worst a record without its checksum: as after a crash.
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
@@ -258,13 +311,13 @@ impl Journal {
 impl Writer {
     /// The position behind the new record, or `None` when there is no room for it.
     fn append(&mut self, folder: &Path, bytes_max: u64, code: &str, click: Click, at_s: u32) -> Option<u64> {
-        if let Some(end) = self.segment.as_mut().and_then(|segment| segment.append(code, click, at_s)) {
-            return Some(end);
-        }
-        if !self.renew(folder, bytes_max) {
-            return None;
-        }
-        self.segment.as_mut().and_then(|segment| segment.append(code, click, at_s))
+        let put = |writer: &mut Self| writer.segment.as_mut()?.append(code, click, at_s);
+        let end = match put(self) {
+            None if self.renew(folder, bytes_max) => put(self),
+            end => end,
+        }?;
+        self.kept += 1;
+        Some(end)
     }
 
     /// Goes on in a fresh segment; `false` when none can be had now.
@@ -350,6 +403,8 @@ mod tests {
     use super::*;
 
     const BYTES_MAX: u64 = 4 * SEGMENT_BYTES;
+    /// No click of a test is as old.
+    const AGE: Duration = Duration::from_secs(3600);
 
     fn open(folder: &Path) -> Journal {
         Journal::open(folder, BYTES_MAX).expect("a journal")
@@ -450,7 +505,7 @@ mod tests {
         assert!(journal.is_failing());
         journal.remove(0).expect("removed");
         while journal.is_failing() {
-            journal.prepare();
+            journal.prepare(AGE);
             std::thread::yield_now();
         }
         assert!(journal.append("abc", Click::Bot, 2));
@@ -460,13 +515,13 @@ mod tests {
     fn a_spare_is_made_ahead_and_used() {
         let folder = tempfile::tempdir().expect("a folder");
         let journal = open(folder.path());
-        journal.prepare();
+        journal.prepare(AGE);
         assert_eq!(journal.bytes(), SEGMENT_BYTES, "not before the segment is half full");
         let code = "c".repeat(255);
         while journal.end() < SEGMENT_BYTES * 3 / 4 {
             journal.append(&code, Click::Bot, 1);
         }
-        journal.prepare();
+        journal.prepare(AGE);
         assert_eq!(journal.bytes(), 2 * SEGMENT_BYTES);
         while journal.end() < SEGMENT_BYTES {
             assert!(journal.append(&code, Click::Bot, 1));
@@ -479,12 +534,12 @@ mod tests {
     fn a_segment_with_old_clicks_is_closed_and_the_next_goes_on() {
         let folder = tempfile::tempdir().expect("a folder");
         let journal = open(folder.path());
-        journal.close_older_than(Duration::ZERO);
+        journal.prepare(Duration::ZERO);
         assert!(journal.segments_before(u64::MAX).is_empty(), "an empty segment has nothing to get rid of");
         journal.append("old", Click::Bot, 1);
-        journal.close_older_than(Duration::from_secs(3600));
+        journal.prepare(AGE);
         assert!(journal.segments_before(u64::MAX).is_empty());
-        journal.close_older_than(Duration::ZERO);
+        journal.prepare(Duration::ZERO);
         journal.append("new", Click::Bot, 2);
         assert_eq!(journal.segments_before(journal.end()), [0]);
         let codes: Vec<String> = all(&journal).into_iter().map(|record| record.1).collect();
@@ -523,7 +578,7 @@ mod tests {
             journal.remove(base).expect("removed");
         }
         while journal.is_failing() {
-            journal.prepare();
+            journal.prepare(AGE);
             std::thread::yield_now();
         }
         assert!(journal.append("abc", Click::Bot, 3));

@@ -84,7 +84,7 @@ impl Clicks {
         let (for_thread, store, flush_metrics) = (Arc::clone(&journal), store.clone(), Arc::clone(metrics));
         let thread = std::thread::Builder::new()
             .name("clicks".to_owned())
-            .spawn(move || flush::run(for_thread, &store, flush_metrics, settings, stopped))
+            .spawn(move || flush::run(&for_thread, &store, flush_metrics, settings, stopped))
             .map_err(ClicksError::Thread)?;
         let clicks = Self { journal, metrics: Arc::clone(metrics), oldest_pending };
         Ok((clicks, FlushThread { stop, thread }))

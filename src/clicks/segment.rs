@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use memmap2::MmapMut;
@@ -25,6 +25,8 @@ pub const MAGIC: &[u8; 16] = b"merlink clicks 1";
 
 /// Length, class and time before the code, checksum after it.
 const RECORD_OVERHEAD: usize = 1 + 1 + 4 + 4;
+/// With a code of 255 bytes.
+pub const RECORD_BYTES_MAX: u64 = RECORD_OVERHEAD as u64 + 255;
 
 /// A recorded click, and the position behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub struct Segment {
     pub base: u64,
     pub written: usize,
     /// When its first click came.
-    pub first_at: Option<Instant>,
+    first_at: Option<Instant>,
     map: MmapMut,
     pub file: Arc<File>,
 }
@@ -90,6 +92,11 @@ impl Segment {
     /// The position behind the last record.
     pub fn end(&self) -> u64 {
         self.base + self.written as u64
+    }
+
+    /// Whether its first click came that long ago.
+    pub fn is_older_than(&self, age: Duration) -> bool {
+        self.first_at.is_some_and(|at| at.elapsed() >= age)
     }
 
     /// Gives the unwritten rest back to the disk; answers where the segment starts, its file, and the size that remains.
@@ -144,23 +151,25 @@ pub fn list_segments(folder: &Path) -> io::Result<Vec<(u64, u64)>> {
     Ok(files)
 }
 
-/// Gives the unwritten rest of a segment, left by a process that ended, back to the disk; answers the size that remains.
-pub fn trim(folder: &Path, base: u64) -> io::Result<u64> {
+/// Gives the unwritten rest of a segment, left by a process that ended, back to the disk; answers the size that remains. Only a file of the
+/// full size can have such a rest, so that a start needn't read gigabytes of those that were closed.
+pub fn trim(folder: &Path, base: u64, size: u64) -> io::Result<u64> {
     let path = segment_path(folder, base);
-    let bytes = fs::read(&path)?;
+    let start = base + MAGIC.len() as u64;
+    let magic = read_segment(folder, base, base, start)?;
     // A file that was being made when the process died has no whole name of its format yet, and nothing else either.
-    if !bytes.starts_with(MAGIC) && !MAGIC.starts_with(&bytes) && bytes.iter().any(|byte| *byte != 0) {
+    if magic != MAGIC && !MAGIC.starts_with(&magic) && magic.iter().any(|byte| *byte != 0) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{} is no segment of it", path.display())));
     }
-    let written = bytes.get(MAGIC.len()..).unwrap_or_default();
-    let used =
-        records(written, base + MAGIC.len() as u64).last().map_or(MAGIC.len() as u64, |record| record.end - base);
-    if used < bytes.len() as u64 {
-        let file = File::options().write(true).open(&path)?;
-        file.set_len(used)?;
-        file.sync_data()?;
+    if size < SEGMENT_BYTES {
+        return Ok(size);
     }
-    Ok(used.min(bytes.len() as u64))
+    let written = read_segment(folder, base, start, base + size)?;
+    let used = records(&written, start).last().map_or(MAGIC.len() as u64, |record| record.end - base);
+    let file = File::options().write(true).open(&path)?;
+    file.set_len(used)?;
+    file.sync_data()?;
+    Ok(used)
 }
 
 /// The start of the segment that `position` lies in.

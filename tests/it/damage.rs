@@ -7,8 +7,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
-    harness::{Random, Server, eventually},
-    redis_server::{append_only_file, cut_tail, process_id, running_in, signal},
+    harness::{Home, Random, Server, eventually},
+    redis_server::{RedisServer, append_only_file, cut_tail, process_id, running_in, signal},
 };
 
 const TARGET: &str = "https://example.com/form";
@@ -93,11 +93,51 @@ fn damaged_counters_of_one_link_leave_the_counting_of_the_others_alone() {
         }
         eventually("the whole one is counted", || (server.counters("whole").get("t") == Some(&visits)).then_some(()));
         eventually("and so are all of them", || (server.counters("*").get("t") == Some(&(visits * 3))).then_some(()));
+        let metrics = server.metrics();
+        assert_eq!(metrics.sum("merlink_clicks_pending"), (visits * 2) as f64, "what isn't counted is pending");
+        assert_eq!(metrics.sum("merlink_clicks_flushed_total"), visits as f64);
     }
+    eventually("and grows old", || {
+        (server.metrics().sum("merlink_clicks_oldest_pending_seconds") >= 1.0).then_some(())
+    });
     for code in damaged {
         cmd("DEL").arg(format!("clicks:{{{code}}}")).exec(&mut server.redis()).expect("Redis obeys");
     }
     server.await_flushed();
+    for code in damaged {
+        assert_eq!(server.counters(code).get("t"), Some(&3), "{code}: counted when there is room for it");
+    }
+    assert!(!server.log().iter().any(|line| line.contains("back in time")), "nothing went back in time");
+}
+
+#[test]
+fn clicks_whose_journal_was_removed_are_said_to_be_lost() {
+    let mut redis = RedisServer::start();
+    let server = Home::new().set("redis.url", redis.url()).start();
+    for about in ["redis", "clicks are lost"] {
+        server.expect_log(about);
+    }
+    server.expect_lost_clicks();
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", TARGET);
+    server.follow("form").assert_redirects("before", TARGET);
+    server.await_flushed();
+    redis.kill();
+    for _ in 0..10 {
+        server.follow("form").assert_redirects("while Redis is away", TARGET);
+    }
+    let journal = server.home().data_dir().join("journal");
+    for file in fs::read_dir(&journal).expect("there is a journal") {
+        let file = file.expect("a folder can be read").path();
+        if file.extension().is_some_and(|extension| extension == "clicks") {
+            fs::remove_file(file).expect("it can be removed");
+        }
+    }
+    redis.start_again();
+    server.await_ready();
+    server.await_flushed();
+    assert_eq!(server.metrics().sum("merlink_clicks_lost_total"), 10.0);
+    assert_eq!(server.counters("form").get("t"), Some(&1));
 }
 
 #[test]

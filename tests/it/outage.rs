@@ -91,6 +91,9 @@ fn while_redis_is_away_remembered_links_redirect_and_the_rest_says_come_back() {
         assert!(metrics.with("merlink_redirects_total", &[("outcome", "unavailable")]) >= 3.0, "{away:?}");
         assert!(metrics.sum("merlink_clicks_pending") >= 1.0, "{away:?}: clicks wait");
         assert_eq!(metrics.sum("merlink_clicks_lost_total"), 0.0, "{away:?}");
+        eventually("and grow old", || {
+            (server.metrics().sum("merlink_clicks_oldest_pending_seconds") >= 1.0).then_some(())
+        });
 
         give_back(&mut redis, away);
         server.await_ready();
