@@ -87,7 +87,8 @@ cargo_deny_is_missing=""
 
 # lacking DEBIAN ALPINE FEDORA MACOS: what each calls it.
 lacking() {
-    case " $packages " in *" $1 "*) return ;; esac
+    # `return` alone would pass on the failed look for the program, and end the script without a word.
+    case " $packages " in *" $1 "*) return 0 ;; esac
     packages="$packages $1" for_alpine="$for_alpine $2" for_fedora="$for_fedora $3" for_macos="$for_macos $4"
 }
 

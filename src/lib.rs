@@ -29,6 +29,7 @@ pub mod client;
 pub mod head;
 pub mod hot_links;
 pub mod limits;
+pub mod rankings;
 pub mod state;
 
 pub mod store;

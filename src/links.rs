@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 
 use crate::{
-    domain::{Code, Email, Link, Source, Target},
+    domain::{Code, Description, Email, Link, LinkState, Source, Tags, Target},
     routes,
     state::App,
-    store::{Actor, Change, Changed, Created, NewLink, StoreError},
+    store::{Actor, BrowseQuery, Browsed, Change, Changed, Created, NewLink, Reach, Sort, StoreError},
 };
 
 /// Draws of a random code. At ten million links each is free with 99.999 %.
-const DRAWS_MAX: usize = 8;
+const DRAWS_MAX: u64 = 8;
 
 /// What an officer asks for.
 #[derive(Clone, Debug)]
@@ -19,7 +19,50 @@ pub struct Wish {
     pub code: Option<Code>,
     pub target: Target,
     pub owner: Email,
+    pub description: Description,
+    pub contact_email: Option<Email>,
+    pub tags: Tags,
+    pub forward_query: bool,
+    pub expires_at: Option<Timestamp>,
     pub source: Source,
+}
+
+impl Wish {
+    /// A link about which nothing more is said.
+    pub fn plain(code: Option<Code>, target: Target, owner: Email, source: Source) -> Self {
+        Self {
+            code,
+            target,
+            owner,
+            description: Description::default(),
+            contact_email: None,
+            tags: Tags::default(),
+            forward_query: false,
+            expires_at: None,
+            source,
+        }
+    }
+}
+
+/// One wish's coming true. Repeated with the same values, by whomever, it finds what it created and creates nothing twice.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub at: Timestamp,
+    /// Where random codes come from; `None`: the system's generator, so that a repetition draws others.
+    pub seed: Option<String>,
+    /// Tells this attempt from all others, without spaces. `None`: it won't be repeated.
+    pub mark: Option<String>,
+}
+
+impl Attempt {
+    /// One that won't be repeated.
+    pub fn once() -> Self {
+        Self { at: Timestamp::now(), seed: None, mark: None }
+    }
+
+    fn draw(&self, number: u64) -> Code {
+        self.seed.as_ref().map_or_else(Code::random, |seed| Code::drawn(seed, number))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -36,18 +79,25 @@ pub enum CreateError {
 /// # Errors
 ///
 /// When the code can't be had, or the store can't be asked.
-pub async fn create(app: &App, wish: Wish, by: &Actor) -> Result<Link, CreateError> {
+pub async fn create(app: &App, wish: Wish, attempt: &Attempt, by: &Actor) -> Result<Link, CreateError> {
     let draws = if wish.code.is_some() { 1 } else { DRAWS_MAX };
     let mut taken = None;
-    for _ in 0..draws {
-        let code = wish.code.clone().unwrap_or_else(Code::random);
+    for draw in 0..draws {
+        let code = wish.code.clone().unwrap_or_else(|| attempt.draw(draw));
         let new = NewLink {
             code: code.clone(),
             target: wish.target.clone(),
             owner: wish.owner.clone(),
+            state: LinkState::Active,
+            description: wish.description.clone(),
+            contact_email: wish.contact_email.clone(),
+            tags: wish.tags.clone(),
             source: wish.source,
-            at: Timestamp::now(),
+            forward_query: wish.forward_query,
+            expires_at: wish.expires_at,
+            at: attempt.at,
             by: by.clone(),
+            mark: attempt.mark.clone(),
         };
         if !routes::is_reserved(&code)
             && let Created::Yes(link) = app.store.create_link(&new).await?
@@ -62,19 +112,39 @@ pub async fn create(app: &App, wish: Wish, by: &Actor) -> Result<Link, CreateErr
     Err(CreateError::CodeTaken(taken.unwrap_or_else(Code::random)))
 }
 
-/// Changes an owner's link. What is so already is no change and leaves no trace.
+/// Changes a link that is within reach. What is so already is no change and leaves no trace.
 ///
 /// # Errors
 ///
 /// When the store can't be asked.
-pub async fn change(app: &App, code: &Code, owner: &Email, change: &Change, by: &Actor) -> Result<Changed, StoreError> {
-    let changed = app.store.change_link(code, owner, change, Timestamp::now(), by).await;
+pub async fn change(
+    app: &App,
+    code: &Code,
+    reach: &Reach,
+    change: &Change,
+    expected_version: Option<u64>,
+    by: &Actor,
+) -> Result<Changed, StoreError> {
+    let changed = app.store.change_link(code, reach, change, expected_version, Timestamp::now(), by).await;
     let version = match &changed {
         Ok(Changed::Yes(listed)) => listed.link.version,
-        Ok(Changed::NotFound) => return changed,
+        Ok(Changed::NotFound | Changed::Stale(_)) => return changed,
         // The change may have been made although its answer was lost.
         Err(_) => u64::MAX,
     };
     app.cache.forget(code.as_str(), version);
     changed
+}
+
+/// An owner's links from one place on.
+///
+/// # Errors
+///
+/// When the store can't be asked.
+pub async fn browse(app: &App, owner: &Email, query: &BrowseQuery) -> Result<Browsed, StoreError> {
+    let ranked = match query.sort {
+        Sort::MostClicks | Sort::FewestClicks => app.rankings.of(&app.store, owner, &query.filter).await?,
+        Sort::NewestFirst | Sort::OldestFirst | Sort::Code => [].into(),
+    };
+    app.store.browse_links(owner, query, &ranked, Timestamp::now()).await
 }

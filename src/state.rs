@@ -17,12 +17,15 @@ use crate::{
     config::Config,
     limits::PerMinute,
     metrics::Metrics,
+    rankings::Rankings,
     redirect::{deny::DenyList, fixed::FixedPages, pages::Site},
     store::{LinkEvents, Store, Totals},
 };
 
-/// How long the landing page's totals are shown before they are counted again.
+/// How long the landing page's totals are shown before they are counted again, at the least.
 const TOTALS_FOR: Duration = Duration::from_secs(10);
+/// Counting takes longer with each link: it may take this part of the time.
+const TOTALS_TIME_SHARE: u32 = 100;
 
 pub struct App {
     pub config: Config,
@@ -37,14 +40,15 @@ pub struct App {
     pub api_requests: Option<PerMinute<String>>,
     /// Visits of unknown codes by visitor. `None`: unlimited.
     pub misses: Option<PerMinute<IpAddr>>,
+    pub rankings: Rankings,
     totals: Mutex<Counted>,
     stopping: AtomicBool,
 }
 
-/// The totals as they were last counted, and when that was last tried.
+/// The totals as they were last counted, and when they are to be counted again.
 #[derive(Default)]
 struct Counted {
-    tried_at: Option<Instant>,
+    due_at: Option<Instant>,
     totals: Option<Totals>,
 }
 
@@ -58,6 +62,7 @@ impl App {
             site,
             api_requests: PerMinute::new(config.limits.api_per_minute),
             misses: PerMinute::new(config.limits.misses_per_minute),
+            rankings: Rankings::default(),
             totals: Mutex::default(),
             stopping: AtomicBool::new(false),
             config,
@@ -81,15 +86,16 @@ impl App {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// The totals, at most ten seconds old; older ones, or none, while Redis is away. Many visitors make one count.
+    /// The totals, ten seconds old, or some more when there are millions of links; older ones, or none, while Redis is away. Many visitors make one count.
     pub async fn totals(&self) -> Option<Totals> {
         let mut counted = self.totals.lock().await;
-        if counted.tried_at.is_none_or(|at| at.elapsed() >= TOTALS_FOR) && self.cache.is_trusted() {
+        let started = Instant::now();
+        if counted.due_at.is_none_or(|at| at <= started) && self.cache.is_trusted() {
             match self.store.totals().await {
                 Ok(totals) => counted.totals = Some(totals),
                 Err(error) => tracing::debug!("totals can't be counted: {error}"),
             }
-            counted.tried_at = Some(Instant::now());
+            counted.due_at = Some(Instant::now() + TOTALS_FOR.max(started.elapsed() * TOTALS_TIME_SHARE));
         }
         counted.totals
     }

@@ -8,6 +8,8 @@
 
 use std::{borrow::Borrow, borrow::Cow, fmt, str::FromStr};
 
+use sha2::{Digest as _, Sha256};
+
 /// 255: the width of `GoGovSG`'s column, so that its data can be taken over whole.
 pub const CODE_BYTES_MAX: usize = 255;
 
@@ -36,6 +38,15 @@ impl Code {
     /// Draws a code of eight characters from the system's random generator. It may be taken: the caller draws again.
     pub fn random() -> Self {
         Self(nanoid::nanoid!(RANDOM_LENGTH, &UNAMBIGUOUS).into())
+    }
+
+    /// The code that draw number `draw` from a secret `seed` gives, always the same: whoever has to create a link that somebody else began
+    /// to create draws what they drew. As random as the seed.
+    pub fn drawn(seed: &str, draw: u64) -> Self {
+        let digest = Sha256::new().chain_update(seed).chain_update(draw.to_be_bytes()).finalize();
+        // 248 is 8 · 31: taking more would make the first letters likelier. Of 32 bytes one takes the first eight that are below.
+        let fair = digest.iter().filter(|byte| **byte < 248).map(|byte| UNAMBIGUOUS[usize::from(byte % 31)]);
+        Self(fair.take(RANDOM_LENGTH).collect::<String>().into())
     }
 }
 

@@ -15,6 +15,6 @@ pub use click::{Click, Device};
 pub use code::Code;
 pub use email::{Email, EmailDomains};
 pub use key::{ApiKey, PlainKey, Scope, Scopes};
-pub use link::{Link, LinkState, Source};
+pub use link::{Description, Link, LinkState, Source, Tag, Tags};
 pub use statistics::Statistics;
 pub use target::{Target, TargetError};

@@ -2,30 +2,35 @@
 //!
 //! | key | type | holds |
 //! |---|---|---|
-//! | `link:{code}` | hash | the link and its past, see [`link_field`] |
+//! | `l:{code}` | hash | the link and its past, see [`link_field`] |
 //! | `clicks:{code}` | hash | the link's counters, see [`click_field`], and per instance `@<instance>`: the journal position that they include |
 //! | `clicks:{*}` | hash | the same over all links (`*` can't be a code) |
-//! | `owner:{email}` | sorted set | codes of an owner by creation time in ms. A hint: the link's own owner is the truth, readers drop what disagrees |
+//! | `owner:{email}` | index | codes of an owner by creation time. A hint: the link's own owner is the truth, readers drop what disagrees |
+//! | `tag:{email}:<tag>` | index | an owner's codes with that tag, in lower case. A hint, as above |
+//! | `tags:{email}` | set | an owner's tags, in lower case. A hint, as above |
 //! | `accounts` | sorted set | officers' e-mails by the time they were first seen, in ms |
 //! | `key:{id}` | hash | an API key, see [`api_key_field`]; never its secret |
 //! | `keys:{email}` | set | ids of an officer's keys. A hint, as above |
 //! | `merlink:links` | channel | `<code> <version>` of each link that changed |
 //!
-//! Braces are Redis Cluster hash tags. Field names of links and clicks are a letter or two: with millions of links, names are what memory goes to.
+//! An index is a sorted set of the times at which its parts start, and a sorted set for each part, see `index.rs`.
+//!
+//! Braces are Redis Cluster hash tags. Field names of links and clicks are a letter or two, and a link's key begins with one: with millions of
+//! links, names are what memory goes to.
 //! A field whose value is the default is left out; a field that went back to its default holds an empty text or the default.
 
-use crate::domain::{Click, Code, Device, Email};
+use crate::domain::{Click, Code, Device, Email, Tag};
 
 pub const ACCOUNTS: &str = "accounts";
 pub const LINKS_CHANNEL: &str = "merlink:links";
 
 pub fn link(code: &str) -> String {
-    format!("link:{{{code}}}")
+    format!("l:{{{code}}}")
 }
 
 /// The code in a link's key.
 pub fn code_of_link(key: &str) -> Option<&str> {
-    key.strip_prefix("link:{")?.strip_suffix('}')
+    key.strip_prefix("l:{")?.strip_suffix('}')
 }
 
 pub fn clicks(code: &str) -> String {
@@ -41,6 +46,19 @@ pub fn owner(email: &Email) -> String {
     format!("owner:{{{email}}}")
 }
 
+pub fn tag(email: &Email, tag: &Tag) -> String {
+    format!("tag:{{{email}}}:{}", tag.key())
+}
+
+pub fn tags(email: &Email) -> String {
+    format!("tags:{{{email}}}")
+}
+
+/// The part of an index that starts at this time, in ms.
+pub fn index_part(index: &str, start_ms: i64) -> String {
+    format!("{index}:{start_ms}")
+}
+
 pub fn api_key(id: &str) -> String {
     format!("key:{{{id}}}")
 }
@@ -49,12 +67,17 @@ pub fn api_keys_of(email: &Email) -> String {
     format!("keys:{{{email}}}")
 }
 
-/// Fields of `link:{code}`.
+/// Fields of `l:{code}`.
 pub mod link_field {
     pub const TARGET: &str = "t";
     pub const OWNER: &str = "o";
     /// `0`: switched off.
     pub const STATE: &str = "s";
+    pub const DESCRIPTION: &str = "d";
+    /// Whom to ask, an e-mail address.
+    pub const CONTACT: &str = "m";
+    /// Separated by commas.
+    pub const TAGS: &str = "g";
     /// Milliseconds since 1970, as all times here.
     pub const CREATED: &str = "c";
     /// Absent while nothing has changed since creation.
@@ -68,9 +91,11 @@ pub mod link_field {
     /// `1`: the visit's query goes along.
     pub const FORWARD_QUERY: &str = "q";
 
-    /// What the change to `version` was: JSON with `by` (who), `at` (when; in the first, [`CREATED`] says it) and `was` (what the changed
-    /// fields held before). Old values, not new ones, so that a link that never changed isn't stored twice. In a Cluster the first also has
-    /// `ns`, the nanoseconds of [`CREATED`]'s millisecond, by which a creation that is sent twice knows itself.
+    /// Who created it, see [`super::super::Actor`]; perhaps a space and a mark, by which a creation that is sent twice knows itself.
+    pub const CREATED_BY: &str = "b";
+
+    /// What the change to `version` was, from 2 on: JSON with `by` (who), `at` (when) and `was` (what the changed fields held before; an
+    /// empty text: nothing). Old values, not new ones, so that a link that never changed isn't stored twice.
     pub fn history(version: u64) -> String {
         format!("h{version}")
     }

@@ -1,6 +1,6 @@
-//! Links: create, find, change, list.
+//! Links: create, find, change, and what they were before. Lists are in `list.rs`.
 
-use std::sync::LazyLock;
+use std::{collections::HashMap, sync::LazyLock};
 
 use jiff::Timestamp;
 use redis::{RedisError, Value, cmd};
@@ -8,27 +8,22 @@ use redis::{RedisError, Value, cmd};
 use super::{
     Actor, Store, StoreError,
     connection::{Connection, Lua},
+    index::{self, Entry},
     keys::{self, LINKS_CHANNEL, click_field, link_field},
 };
 use crate::{
-    domain::{Code, Email, Link, LinkState, Source, Target},
+    domain::{Code, Description, Email, Link, LinkState, Source, Tag, Tags, Target},
     metrics::Operation,
 };
 
 static CREATE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/create_link.lua")));
 static CHANGE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/change_link.lua")));
 
-/// Links read in one pipeline: some 100 kB of answer, under a millisecond of Redis' time, so that others get their turn between.
-const READ_AT_ONCE: usize = 500;
-
-/// An index entry without a link is that of a link being created right now, unless it is this old.
-const IN_CREATION_MS: i64 = 60_000;
-
-/// How often a page is read anew because entries of its index had to be dropped. Each round drops what it found.
-const REPAIRS_MAX: usize = 5;
-
 /// How often a change is tried again because another one was faster.
 const RACES_MAX: usize = 8;
+
+/// Changes of a link's past read in one go.
+const HISTORY_AT_ONCE: u64 = 200;
 
 /// What a new link is made of.
 #[derive(Clone, Debug)]
@@ -36,9 +31,17 @@ pub struct NewLink {
     pub code: Code,
     pub target: Target,
     pub owner: Email,
+    pub state: LinkState,
+    pub description: Description,
+    pub contact_email: Option<Email>,
+    pub tags: Tags,
     pub source: Source,
+    pub forward_query: bool,
+    pub expires_at: Option<Timestamp>,
     pub at: Timestamp,
     pub by: Actor,
+    /// Tells this creation from any other, so that one that is sent again finds what it created. Without spaces.
+    pub mark: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,11 +51,33 @@ pub enum Created {
     CodeTaken,
 }
 
-/// What an owner wants to be different; `None` leaves it.
+/// Whose links may be seen or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    Own(Email),
+    Everybodys,
+}
+
+impl Reach {
+    pub fn includes(&self, link: &Link) -> bool {
+        match self {
+            Self::Own(owner) => link.owner == *owner,
+            Self::Everybodys => true,
+        }
+    }
+}
+
+/// What is to be different; `None` leaves it.
 #[derive(Clone, Debug, Default)]
 pub struct Change {
     pub target: Option<Target>,
+    pub owner: Option<Email>,
     pub state: Option<LinkState>,
+    pub description: Option<Description>,
+    pub contact_email: Option<Option<Email>>,
+    pub tags: Option<Tags>,
+    pub forward_query: Option<bool>,
+    pub expires_at: Option<Option<Timestamp>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,24 +86,8 @@ pub enum Changed {
     Yes(ListedLink),
     /// There is no such link, or it is somebody else's: the caller can't tell which.
     NotFound,
-}
-
-/// Which of an owner's links, in which order. Ties go by code, ascending.
-#[derive(Clone, Debug)]
-pub struct ListQuery {
-    pub limit: usize,
-    pub offset: usize,
-    pub order_by: OrderBy,
-    pub descending: bool,
-    /// In lower case; part of the code or the target. Empty: any.
-    pub search: String,
-    pub state: Option<LinkState>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OrderBy {
-    CreatedAt,
-    Clicks,
+    /// The link isn't at the version that the change was meant for; this is how it is.
+    Stale(ListedLink),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,57 +96,43 @@ pub struct ListedLink {
     pub clicks: u64,
 }
 
-#[derive(Clone, Debug)]
-pub struct Page {
-    pub links: Vec<ListedLink>,
-    /// All that match, not only those on the page.
-    pub count: usize,
-}
-
-/// Codes and times of creation in ms, as Redis gives them.
-type RawEntries = Vec<(String, i64)>;
-
-/// An entry of the owner's index.
-#[derive(Clone, Debug)]
-struct Entry {
-    code: Code,
-    created_ms: i64,
+/// A link as one change left it; the first is its creation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// `version` and `updated_at` say which change, and when.
+    pub link: Link,
+    pub by: Actor,
 }
 
 impl Store {
     /// Creates a link, its history and its message to all caches in one write, unless the code was ever used.
     ///
-    /// The owner's index is written first: a crash in between leaves an entry without a link, which readers drop, rather than a link
-    /// that its owner can't see.
+    /// The indexes are written first: a crash in between leaves an entry without a link, which readers drop, rather than a link that its
+    /// owner can't see.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`]: the link may or may not have been created.
+    /// [`StoreError::Unavailable`]: the link may or may not have been created. Sent again with the same `at`, `by` and `mark` it is found.
     pub async fn create_link(&self, new: &NewLink) -> Result<Created, StoreError> {
         let key = keys::link(new.code.as_str());
-        let created_ms = new.at.as_millisecond();
-        // A Cluster's client may send the creation twice; the second must not find the code taken by the first.
-        let marked = self.connector.is_cluster();
+        let link = new.as_created();
+        let marked = new.mark.is_some() || self.connector.is_cluster();
+        let call = new.call(&link, marked);
         self.ask(Operation::LinkWrite, async |redis| {
-            let taken: bool = cmd("EXISTS").arg(&key).query_async(redis).await?;
-            if taken {
+            // Asked first, so that an index is spared the entries of codes that are taken.
+            if !marked && cmd("EXISTS").arg(&key).query_async::<bool>(redis).await? {
                 return Ok(Created::CodeTaken);
             }
-            let mut account = cmd("ZADD");
-            account.arg(keys::ACCOUNTS).arg("NX").arg(created_ms).arg(new.owner.as_str());
-            let mut index = cmd("ZADD");
-            index.arg(keys::owner(&new.owner)).arg("GT").arg(created_ms).arg(new.code.as_str());
-            redis.many::<Value>(vec![account, index]).await?;
-            let mut call = CREATE.call(key);
-            call.arg(LINKS_CHANNEL).arg(keys::changed(&new.code, 1));
-            call.arg(u8::from(marked)).arg(created_ms).arg(new.first_history(marked));
-            call.arg(link_field::TARGET).arg(new.target.as_str());
-            call.arg(link_field::OWNER).arg(new.owner.as_str());
-            if new.source != Source::Api {
-                call.arg(link_field::SOURCE).arg(new.source.as_str());
+            index_link(redis, &link).await?;
+            if redis.run::<bool>(&CREATE, &call).await? {
+                return Ok(Created::Yes(link));
             }
-            let created: bool = redis.run(&CREATE, &call).await?;
-            if created { Ok(Created::Yes(new.as_created())) } else { Ok(Created::CodeTaken) }
+            // Somebody was faster, perhaps the same officer: then the entry just written stands in the place of the other link's.
+            drop_from_indexes(redis, &link, None).await?;
+            if let Some(Ok(Some(other))) = read_links(redis, std::slice::from_ref(&new.code)).await?.pop() {
+                index_link(redis, &other).await?;
+            }
+            Ok(Created::CodeTaken)
         })
         .await
     }
@@ -150,10 +145,13 @@ impl Store {
     pub async fn find_link(&self, code: &Code) -> Result<Option<ListedLink>, StoreError> {
         let codes = [code.clone()];
         let mut found = self.ask(Operation::LinkRead, async |redis| read_links(redis, &codes).await).await?;
-        found.pop().transpose()?.flatten().map(|raw| raw.decode(code)).transpose()
+        let Some(link) = found.pop().transpose()?.flatten() else { return Ok(None) };
+        let mut clicks = self.ask(Operation::LinkRead, async |redis| read_clicks(redis, &codes).await).await?;
+        let clicks = clicks.pop().transpose()?.unwrap_or(0);
+        Ok(Some(ListedLink { link, clicks }))
     }
 
-    /// Changes an owner's link, unless it is so already. The check of the owner and the change are one: nobody slips in between.
+    /// Changes a link, unless it is so already. The check of the owner, of the version and the change are one: nobody slips in between.
     ///
     /// # Errors
     ///
@@ -161,15 +159,19 @@ impl Store {
     pub async fn change_link(
         &self,
         code: &Code,
-        owner: &Email,
+        reach: &Reach,
         change: &Change,
+        expected_version: Option<u64>,
         at: Timestamp,
         by: &Actor,
     ) -> Result<Changed, StoreError> {
         for _ in 0..RACES_MAX {
-            let Some(found) = self.find_link(code).await?.filter(|found| found.link.owner == *owner) else {
+            let Some(found) = self.find_link(code).await?.filter(|found| reach.includes(&found.link)) else {
                 return Ok(Changed::NotFound);
             };
+            if expected_version.is_some_and(|version| version != found.link.version) {
+                return Ok(Changed::Stale(found));
+            }
             let Some(next) = change.apply(&found.link, at) else { return Ok(Changed::Yes(found)) };
             if self.write_change(&found.link, &next, by).await? {
                 return Ok(Changed::Yes(ListedLink { link: next, clicks: found.clicks }));
@@ -181,351 +183,314 @@ impl Store {
     /// Writes `next` over `link` if the store still holds `link`.
     async fn write_change(&self, link: &Link, next: &Link, by: &Actor) -> Result<bool, StoreError> {
         let mut was = serde_json::Map::new();
-        let mut fields: Vec<(&str, String)> = Vec::new();
-        if link.target != next.target {
-            was.insert(link_field::TARGET.to_owned(), link.target.as_str().into());
-            fields.push((link_field::TARGET, next.target.as_str().to_owned()));
-        }
-        if link.state != next.state {
-            was.insert(link_field::STATE.to_owned(), encode_state(link.state).into());
-            fields.push((link_field::STATE, encode_state(next.state).to_owned()));
+        let mut changed: Vec<(&str, String)> = Vec::new();
+        for ((field, old), (_, new)) in encode(link).into_iter().zip(encode(next)) {
+            if old != new {
+                was.insert(field.to_owned(), old.into());
+                changed.push((field, new));
+            }
         }
         let updated_ms = next.updated_at.as_millisecond();
-        let history = serde_json::json!({ "by": by.to_string(), "at": updated_ms, "was": was }).to_string();
+        let history = serde_json::json!({ "by": by.to_store(), "at": updated_ms, "was": was }).to_string();
+        let mut call = CHANGE.call(keys::link(link.code.as_str()));
+        call.arg(LINKS_CHANNEL).arg(keys::changed(&link.code, next.version)).arg(link.version);
+        call.arg(link_field::history(next.version)).arg(&history);
+        for (field, value) in &changed {
+            call.arg(*field).arg(value);
+        }
+        call.arg(link_field::UPDATED).arg(updated_ms);
+        call.arg(link_field::VERSION).arg(next.version);
+        let moves = next.owner != link.owner || next.tags != link.tags;
         self.ask(Operation::LinkWrite, async |redis| {
-            let mut call = CHANGE.call(keys::link(link.code.as_str()));
-            call.arg(LINKS_CHANNEL).arg(keys::changed(&link.code, next.version)).arg(link.version);
-            for (field, value) in &fields {
-                call.arg(*field).arg(value);
+            if moves {
+                index_link(redis, next).await?;
             }
-            call.arg(link_field::UPDATED).arg(updated_ms);
-            call.arg(link_field::VERSION).arg(next.version);
-            call.arg(link_field::history(next.version)).arg(&history);
-            redis.run(&CHANGE, &call).await
+            let written: bool = redis.run(&CHANGE, &call).await?;
+            if written && moves {
+                // Once more: a reader who came in between found an entry that disagreed with the link, and dropped it.
+                index_link(redis, next).await?;
+                drop_from_indexes(redis, link, Some(next)).await?;
+            }
+            Ok(written)
         })
         .await
     }
 
-    /// An owner's links, one page of them, and how many match in all.
-    ///
-    /// Costs: in the order of creation and without a filter, what the page holds. Otherwise the owner's links are read once,
-    /// [`READ_AT_ONCE`] at a time.
+    /// A link's past, newest first: how each change left it, from the change to version `upto` (`None`: the last) on, at most `limit`.
+    /// `None` when there is no such link.
     ///
     /// # Errors
     ///
     /// When Redis can't be asked or holds what no merlink wrote.
-    pub async fn list_links(&self, owner: &Email, query: &ListQuery, now: Timestamp) -> Result<Page, StoreError> {
-        let filtered = !query.search.is_empty() || query.state.is_some();
-        if filtered || query.order_by == OrderBy::Clicks {
-            self.list_by_reading_all(owner, query, now).await
-        } else {
-            self.list_by_index(owner, query, now).await
-        }
-    }
-
-    async fn list_by_reading_all(&self, owner: &Email, query: &ListQuery, now: Timestamp) -> Result<Page, StoreError> {
-        let entries = self.all_entries(owner).await?;
-        let (mut links, stale) = self.read_entries(owner, &entries, now).await?;
-        self.drop_entries(owner, &stale).await?;
-        links.retain(|listed| query.matches(&listed.link));
-        links.sort_by(|a, b| {
-            let order = match query.order_by {
-                OrderBy::CreatedAt => a.link.created_at.cmp(&b.link.created_at),
-                OrderBy::Clicks => a.clicks.cmp(&b.clicks),
-            };
-            let order = if query.descending { order.reverse() } else { order };
-            order.then_with(|| a.link.code.cmp(&b.link.code))
-        });
-        let count = links.len();
-        let links = links.into_iter().skip(query.offset).take(query.limit).collect();
-        Ok(Page { links, count })
-    }
-
-    async fn all_entries(&self, owner: &Email) -> Result<Vec<Entry>, StoreError> {
-        self.ask(Operation::LinkList, async |redis| {
-            let raw: RawEntries =
-                cmd("ZRANGE").arg(keys::owner(owner)).arg(0).arg(-1).arg("WITHSCORES").query_async(redis).await?;
-            Ok(to_entries(raw))
-        })
-        .await
-    }
-
-    /// Drops from an owner's index what the links don't agree with; answers how many entries that were.
-    pub(super) async fn drop_stale_entries(&self, owner: &Email, now: Timestamp) -> Result<u64, StoreError> {
-        let entries = self.all_entries(owner).await?;
-        let (_, stale) = self.read_entries(owner, &entries, now).await?;
-        self.drop_entries(owner, &stale).await?;
-        Ok(stale.len() as u64)
-    }
-
-    async fn list_by_index(&self, owner: &Email, query: &ListQuery, now: Timestamp) -> Result<Page, StoreError> {
-        for _ in 0..REPAIRS_MAX {
-            let (entries, count) =
-                self.ask(Operation::LinkList, async |redis| index_page(redis, owner, query).await).await?;
-            let (links, stale) = self.read_entries(owner, &entries, now).await?;
-            if stale.is_empty() {
-                let in_creation = entries.len() - links.len();
-                return Ok(Page { links, count: count.saturating_sub(in_creation) });
-            }
-            self.drop_entries(owner, &stale).await?;
-        }
-        // An index in such disorder is mended by reading all of it.
-        self.list_by_reading_all(owner, query, now).await
-    }
-
-    /// Reads the links of `entries`, in their order, and names the entries that disagree with the links.
-    async fn read_entries(
+    pub async fn link_history(
         &self,
-        owner: &Email,
-        entries: &[Entry],
-        now: Timestamp,
-    ) -> Result<(Vec<ListedLink>, Vec<Code>), StoreError> {
-        let mut links = Vec::with_capacity(entries.len());
-        let mut stale = Vec::new();
-        for chunk in entries.chunks(READ_AT_ONCE) {
-            let codes: Vec<Code> = chunk.iter().map(|entry| entry.code.clone()).collect();
-            let found = self.ask(Operation::LinkList, async |redis| read_links(redis, &codes).await).await?;
-            for (entry, raw) in chunk.iter().zip(found) {
-                let listed = match raw.and_then(|raw| raw.map(|raw| raw.decode(&entry.code)).transpose()) {
-                    Ok(listed) => listed,
-                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
-                    // One damaged link doesn't hide all the others from their owner.
-                    Err(error @ StoreError::Corrupt(_)) => {
-                        tracing::error!("left out of a list: {error}");
-                        continue;
-                    }
-                };
-                match listed {
-                    Some(listed) if listed.link.owner == *owner => links.push(listed),
-                    None if now.as_millisecond() - entry.created_ms < IN_CREATION_MS => {}
-                    Some(_) | None => stale.push(entry.code.clone()),
+        code: &Code,
+        upto: Option<u64>,
+        limit: usize,
+    ) -> Result<Option<Vec<Revision>>, StoreError> {
+        let mut revisions = Vec::new();
+        let found = self
+            .walk_back(code, |revision| {
+                if upto.is_none_or(|version| revision.link.version <= version) {
+                    revisions.push(revision);
                 }
-            }
-        }
-        Ok((links, stale))
-    }
-
-    async fn drop_entries(&self, owner: &Email, codes: &[Code]) -> Result<(), StoreError> {
-        for chunk in codes.chunks(READ_AT_ONCE) {
-            let codes: Vec<&str> = chunk.iter().map(Code::as_str).collect();
-            self.ask(Operation::LinkWrite, async |redis| {
-                cmd("ZREM").arg(keys::owner(owner)).arg(codes).exec_async(redis).await
+                revisions.len() < limit
             })
             .await?;
+        Ok(found.then_some(revisions))
+    }
+
+    /// What a link was at a moment; `None` when it wasn't yet, or never was.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked or holds what no merlink wrote.
+    pub async fn link_at(&self, code: &Code, at: Timestamp) -> Result<Option<Revision>, StoreError> {
+        let mut then = None;
+        self.walk_back(code, |revision| {
+            let reached = revision.link.updated_at <= at;
+            if reached {
+                then = Some(revision);
+            }
+            !reached
+        })
+        .await?;
+        Ok(then)
+    }
+
+    /// Hands out a link's revisions, newest first, until there are no more or none is wanted; answers whether there is such a link.
+    async fn walk_back(&self, code: &Code, mut wanted: impl FnMut(Revision) -> bool) -> Result<bool, StoreError> {
+        let key = keys::link(code.as_str());
+        let corrupt = |detail: &str| StoreError::Corrupt(format!("{key}: {detail}"));
+        let mut names: Vec<String> = READ.iter().map(|field| (*field).to_owned()).collect();
+        names.push(link_field::CREATED_BY.to_owned());
+        let read = async |names: &[String]| -> Result<Vec<Option<String>>, StoreError> {
+            self.ask(Operation::LinkRead, async |redis| cmd("HMGET").arg(&key).arg(names).query_async(redis).await)
+                .await
+                .map_err(|error| error.about(&key))
+        };
+        let values = read(&names).await?;
+        let mut fields: HashMap<String, String> =
+            names.into_iter().zip(values).filter_map(|(name, value)| Some((name, value?))).collect();
+        if !fields.contains_key(link_field::TARGET) {
+            return Ok(false);
         }
-        Ok(())
+        let creator = fields.get(link_field::CREATED_BY).map_or("", |by| by.split(' ').next().unwrap_or(by)).to_owned();
+        let mut version = decode(code, |field| fields.get(field).map(String::as_str))?.version;
+        while version > 1 {
+            let oldest = version.saturating_sub(HISTORY_AT_ONCE).max(1) + 1;
+            let names: Vec<String> = (oldest..=version).rev().map(link_field::history).collect();
+            for change in read(&names).await? {
+                let change = change.ok_or_else(|| corrupt("a change is missing from its history"))?;
+                let change: StoredChange =
+                    serde_json::from_str(&change).map_err(|_| corrupt("a change that can't be read"))?;
+                fields.insert(link_field::VERSION.to_owned(), version.to_string());
+                fields.insert(link_field::UPDATED.to_owned(), change.at.to_string());
+                let link = decode(code, |field| fields.get(field).map(String::as_str))?;
+                if !wanted(Revision { link, by: Actor::from_store(&change.by) }) {
+                    return Ok(true);
+                }
+                fields.extend(change.was);
+                version -= 1;
+            }
+        }
+        fields.insert(link_field::VERSION.to_owned(), "1".to_owned());
+        fields.remove(link_field::UPDATED);
+        let link = decode(code, |field| fields.get(field).map(String::as_str))?;
+        wanted(Revision { link, by: Actor::from_store(&creator) });
+        Ok(true)
     }
 }
 
-impl NewLink {
-    /// What the link's history begins with. `marked`: told apart from any other attempt of the same millisecond.
-    fn first_history(&self, marked: bool) -> String {
-        let mut history = serde_json::json!({ "by": self.by.to_string() });
-        if marked {
-            history["ns"] = (self.at.subsec_nanosecond() % 1_000_000).into();
-        }
-        history.to_string()
+/// Adds a link to the indexes that it belongs to, and its owner to the accounts.
+async fn index_link(redis: &mut Connection, link: &Link) -> Result<(), RedisError> {
+    note_owner(redis, link).await?;
+    for index in indexes(link) {
+        index::add(redis, &index, &[Entry::of(link)]).await?;
     }
+    Ok(())
+}
 
+/// Makes a link's owner and tags known.
+pub(super) async fn note_owner(redis: &mut Connection, link: &Link) -> Result<(), RedisError> {
+    let mut account = cmd("ZADD");
+    account.arg(keys::ACCOUNTS).arg("NX").arg(link.created_at.as_millisecond()).arg(link.owner.as_str());
+    let mut commands = vec![account];
+    if !link.tags.is_empty() {
+        let mut tags = cmd("SADD");
+        tags.arg(keys::tags(&link.owner)).arg(link.tags.iter().map(Tag::key).collect::<Vec<_>>());
+        commands.push(tags);
+    }
+    redis.many::<Value>(commands).await?;
+    Ok(())
+}
+
+/// Takes a link out of the indexes that it doesn't belong to any more.
+async fn drop_from_indexes(redis: &mut Connection, link: &Link, now: Option<&Link>) -> Result<(), RedisError> {
+    let kept = now.map(indexes).unwrap_or_default();
+    for index in indexes(link).into_iter().filter(|index| !kept.contains(index)) {
+        index::remove(redis, &index, &[Entry::of(link)]).await?;
+    }
+    Ok(())
+}
+
+/// The indexes that a link belongs to.
+pub(super) fn indexes(link: &Link) -> Vec<String> {
+    let tags = link.tags.iter().map(|tag| keys::tag(&link.owner, tag));
+    std::iter::once(keys::owner(&link.owner)).chain(tags).collect()
+}
+
+impl NewLink {
     fn as_created(&self) -> Link {
         // What Redis keeps are milliseconds: the answer to the creation is what every later answer will be.
-        let at = Timestamp::from_millisecond(self.at.as_millisecond()).unwrap_or(self.at);
+        let at = to_millisecond(self.at);
         Link {
             code: self.code.clone(),
             target: self.target.clone(),
             owner: self.owner.clone(),
-            state: LinkState::Active,
+            state: self.state,
+            description: self.description.clone(),
+            contact_email: self.contact_email.clone(),
+            tags: self.tags.clone(),
             source: self.source,
-            forward_query: false,
-            expires_at: None,
+            forward_query: self.forward_query,
+            expires_at: self.expires_at.map(to_millisecond),
             created_at: at,
             updated_at: at,
             version: 1,
         }
+    }
+
+    /// The call that creates it. `marked`: this call may come twice, and the second must not find the code taken by the first.
+    fn call(&self, link: &Link, marked: bool) -> redis::Cmd {
+        let mut call = CREATE.call(keys::link(link.code.as_str()));
+        call.arg(LINKS_CHANNEL).arg(keys::changed(&link.code, 1));
+        call.arg(u8::from(marked)).arg(link.created_at.as_millisecond());
+        call.arg(match &self.mark {
+            Some(mark) => format!("{} {mark}", self.by.to_store()),
+            None if marked => format!("{} {}", self.by.to_store(), self.at.subsec_nanosecond() % 1_000_000),
+            None => self.by.to_store(),
+        });
+        for (field, value) in encode(link) {
+            let is_default = value.is_empty() || (field == link_field::STATE && link.state == LinkState::Active);
+            if !is_default {
+                call.arg(field).arg(value);
+            }
+        }
+        if link.source != Source::Api {
+            call.arg(link_field::SOURCE).arg(link.source.as_str());
+        }
+        call
     }
 }
 
 impl Change {
     /// The link as it will be, or `None` when it is so already.
     fn apply(&self, link: &Link, at: Timestamp) -> Option<Link> {
-        let target = self.target.clone().unwrap_or_else(|| link.target.clone());
-        let state = self.state.unwrap_or(link.state);
-        if target == link.target && state == link.state {
+        let wanted = self.clone();
+        let mut next = Link {
+            target: wanted.target.unwrap_or_else(|| link.target.clone()),
+            owner: wanted.owner.unwrap_or_else(|| link.owner.clone()),
+            state: wanted.state.unwrap_or(link.state),
+            description: wanted.description.unwrap_or_else(|| link.description.clone()),
+            contact_email: wanted.contact_email.unwrap_or_else(|| link.contact_email.clone()),
+            tags: wanted.tags.unwrap_or_else(|| link.tags.clone()),
+            forward_query: wanted.forward_query.unwrap_or(link.forward_query),
+            expires_at: wanted.expires_at.map_or(link.expires_at, |expiry| expiry.map(to_millisecond)),
+            ..link.clone()
+        };
+        // Compared as they are kept: tags in another case are a change.
+        if encode(&next) == encode(link) {
             return None;
         }
-        let updated_at = Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at).max(link.updated_at);
-        Some(Link { target, state, updated_at, version: link.version + 1, ..link.clone() })
+        next.updated_at = to_millisecond(at).max(link.updated_at);
+        next.version = link.version + 1;
+        Some(next)
     }
 }
 
-impl ListQuery {
-    fn matches(&self, link: &Link) -> bool {
-        self.state.is_none_or(|state| state == link.state)
-            && (self.search.is_empty()
-                || link.code.as_str().contains(&self.search)
-                || link.target.as_str().to_ascii_lowercase().contains(&self.search))
-    }
+/// What Redis keeps.
+fn to_millisecond(at: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(at.as_millisecond()).unwrap_or(at)
 }
 
-/// One page of the index in the order of creation, and the index's size.
-///
-/// Redis orders entries of one millisecond by code, ascending or descending with the scores; here codes always ascend. So the page's scores
-/// are looked up first, then everything between them is read and sorted: the page and the rest of the milliseconds at its edges.
-async fn index_page(
-    redis: &mut Connection,
-    owner: &Email,
-    query: &ListQuery,
-) -> Result<(Vec<Entry>, usize), RedisError> {
-    let key = keys::owner(owner);
-    let count: usize = cmd("ZCARD").arg(&key).query_async(redis).await?;
-    let last_rank = query.offset.saturating_add(query.limit).min(count);
-    if query.offset >= last_rank {
-        return Ok((Vec::new(), count));
-    }
-    let edge = |rank: usize| {
-        let mut edge = cmd("ZRANGE");
-        edge.arg(&key).arg(rank).arg(rank);
-        if query.descending {
-            edge.arg("REV");
-        }
-        edge.arg("WITHSCORES");
-        edge
+/// A change as it is kept.
+#[derive(serde::Deserialize)]
+struct StoredChange {
+    by: String,
+    at: i64,
+    was: HashMap<String, String>,
+}
+
+/// The fields that can change, as they are kept. An empty text is the default.
+fn encode(link: &Link) -> [(&'static str, String); 8] {
+    let tags: Vec<&str> = link.tags.iter().map(Tag::as_str).collect();
+    [
+        (link_field::TARGET, link.target.as_str().to_owned()),
+        (link_field::OWNER, link.owner.as_str().to_owned()),
+        (link_field::STATE, encode_state(link.state).to_owned()),
+        (link_field::DESCRIPTION, link.description.as_str().to_owned()),
+        (link_field::CONTACT, link.contact_email.as_ref().map_or("", Email::as_str).to_owned()),
+        (link_field::TAGS, tags.join(",")),
+        (link_field::EXPIRES, link.expires_at.map(|at| at.as_millisecond().to_string()).unwrap_or_default()),
+        (link_field::FORWARD_QUERY, if link.forward_query { "1" } else { "" }.to_owned()),
+    ]
+}
+
+/// All fields of a link but its past.
+const READ: [&str; 12] = [
+    link_field::TARGET,
+    link_field::OWNER,
+    link_field::STATE,
+    link_field::DESCRIPTION,
+    link_field::CONTACT,
+    link_field::TAGS,
+    link_field::EXPIRES,
+    link_field::FORWARD_QUERY,
+    link_field::CREATED,
+    link_field::UPDATED,
+    link_field::VERSION,
+    link_field::SOURCE,
+];
+
+/// Makes a link of its fields.
+fn decode<'a>(code: &Code, field: impl Fn(&str) -> Option<&'a str>) -> Result<Link, StoreError> {
+    let corrupt = |detail: &str| StoreError::Corrupt(format!("{}: {detail}", keys::link(code.as_str())));
+    let text = |name: &str| field(name).filter(|text| !text.is_empty());
+    let time = |name: &str| match text(name) {
+        None => Ok(None),
+        Some(ms) => match ms.parse().ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
+            Some(at) => Ok(Some(at)),
+            None => Err(corrupt("a time that is none")),
+        },
     };
-    let edges: Vec<RawEntries> = redis.many(vec![edge(query.offset), edge(last_rank - 1)]).await?;
-    let scores = edges.iter().flatten().map(|(_, created_ms)| *created_ms);
-    let (Some(low), Some(high)) = (scores.clone().min(), scores.max()) else { return Ok((Vec::new(), count)) };
-    let mut range = cmd("ZRANGE");
-    range.arg(&key).arg(low).arg(high).arg("BYSCORE").arg("WITHSCORES");
-    let mut before = cmd("ZCOUNT");
-    if query.descending {
-        before.arg(&key).arg(format!("({high}")).arg("+inf");
-    } else {
-        before.arg(&key).arg("-inf").arg(format!("({low}"));
-    }
-    let answers: Vec<Value> = redis.many(vec![range, before]).await?;
-    let (raw, before): (RawEntries, usize) = redis::from_redis_value(Value::Array(answers))?;
-    let mut entries = to_entries(raw);
-    if query.descending {
-        entries.sort_by(|a, b| b.created_ms.cmp(&a.created_ms).then_with(|| a.code.cmp(&b.code)));
-    }
-    let skip = query.offset.saturating_sub(before);
-    Ok((entries.into_iter().skip(skip).take(query.limit).collect(), count))
-}
-
-fn to_entries(raw: RawEntries) -> Vec<Entry> {
-    raw.into_iter()
-        .filter_map(|(code, created_ms)| Some(Entry { code: keys::parse_code(&code)?, created_ms }))
-        .collect()
-}
-
-/// A link's fields as Redis gave them.
-struct RawLink {
-    target: String,
-    owner: Option<String>,
-    state: Option<String>,
-    created: Option<i64>,
-    updated: Option<i64>,
-    version: Option<u64>,
-    source: Option<String>,
-    expires: Option<String>,
-    forward_query: Option<String>,
-    clicks: u64,
-}
-
-/// What is known of each code, `None` when it never existed. A damaged one is an error of its own.
-async fn read_links(
-    redis: &mut Connection,
-    codes: &[Code],
-) -> Result<Vec<Result<Option<RawLink>, StoreError>>, RedisError> {
-    let mut reads = Vec::with_capacity(codes.len() * 2);
-    for code in codes {
-        let mut link = cmd("HMGET");
-        link.arg(keys::link(code.as_str())).arg(&[
-            link_field::TARGET,
-            link_field::OWNER,
-            link_field::STATE,
-            link_field::CREATED,
-            link_field::UPDATED,
-            link_field::VERSION,
-            link_field::SOURCE,
-            link_field::EXPIRES,
-            link_field::FORWARD_QUERY,
-        ]);
-        let mut clicks = cmd("HGET");
-        clicks.arg(keys::clicks(code.as_str())).arg(click_field::TOTAL);
-        reads.extend([link, clicks]);
-    }
-    let values = redis.each(reads).await?;
-    let mut links = Vec::with_capacity(codes.len());
-    let mut values = values.into_iter();
-    for code in codes {
-        let (Some(link), Some(clicks)) = (values.next(), values.next()) else { break };
-        let raw = link.and_then(|link| RawLink::from_values(link, clicks?));
-        links.push(raw.map_err(|error| StoreError::from(error).about(&keys::link(code.as_str()))));
-    }
-    Ok(links)
-}
-
-type RawFields = (
-    Option<String>,
-    Option<String>,
-    Option<String>,
-    Option<i64>,
-    Option<i64>,
-    Option<u64>,
-    Option<String>,
-    Option<String>,
-    Option<String>,
-);
-
-impl RawLink {
-    fn from_values(link: Value, clicks: Value) -> Result<Option<Self>, RedisError> {
-        let (target, owner, state, created, updated, version, source, expires, forward_query): RawFields =
-            redis::from_redis_value(link)?;
-        let clicks: Option<u64> = redis::from_redis_value(clicks)?;
-        Ok(target.map(|target| Self {
-            target,
-            owner,
-            state,
-            created,
-            updated,
-            version,
-            source,
-            expires,
-            forward_query,
-            clicks: clicks.unwrap_or(0),
-        }))
-    }
-
-    fn decode(self, code: &Code) -> Result<ListedLink, StoreError> {
-        let corrupt = |detail: &str| StoreError::Corrupt(format!("{}: {detail}", keys::link(code.as_str())));
-        let created_ms = self.created.ok_or_else(|| corrupt("no time of creation"))?;
-        let time = |ms: i64| Timestamp::from_millisecond(ms).map_err(|_| corrupt("a time out of range"));
-        let expires_at = match self.expires.as_deref().filter(|text| !text.is_empty()) {
-            Some(text) => Some(time(text.parse().map_err(|_| corrupt("an expiry that is no number"))?)?),
-            None => None,
-        };
-        let source = match self.source.as_deref() {
-            None => Source::Api,
-            Some(text) => Source::ALL
-                .into_iter()
-                .find(|source| source.as_str() == text)
-                .ok_or_else(|| corrupt("an unknown source"))?,
-        };
-        let link = Link {
-            code: code.clone(),
-            target: Target::from_store(self.target),
-            owner: Email::from_store(self.owner.ok_or_else(|| corrupt("no owner"))?),
-            state: decode_state(self.state.as_deref()),
-            source,
-            forward_query: self.forward_query.as_deref() == Some("1"),
-            expires_at,
-            created_at: time(created_ms)?,
-            updated_at: time(self.updated.unwrap_or(created_ms))?,
-            version: self.version.unwrap_or(1),
-        };
-        Ok(ListedLink { link, clicks: self.clicks })
-    }
+    let source = match text(link_field::SOURCE) {
+        None => Source::Api,
+        Some(text) => Source::ALL
+            .into_iter()
+            .find(|source| source.as_str() == text)
+            .ok_or_else(|| corrupt("an unknown source"))?,
+    };
+    let version = match text(link_field::VERSION) {
+        None => 1,
+        Some(version) => version.parse().map_err(|_| corrupt("a version that is no number"))?,
+    };
+    let created_at = time(link_field::CREATED)?.ok_or_else(|| corrupt("no time of creation"))?;
+    Ok(Link {
+        code: code.clone(),
+        target: Target::from_store(text(link_field::TARGET).ok_or_else(|| corrupt("no target"))?.to_owned()),
+        owner: Email::from_store(text(link_field::OWNER).ok_or_else(|| corrupt("no owner"))?.to_owned()),
+        state: decode_state(text(link_field::STATE)),
+        description: Description::from_store(text(link_field::DESCRIPTION).unwrap_or_default().to_owned()),
+        contact_email: text(link_field::CONTACT).map(|email| Email::from_store(email.to_owned())),
+        tags: Tags::from_store(text(link_field::TAGS).unwrap_or_default().split(',')),
+        source,
+        forward_query: text(link_field::FORWARD_QUERY) == Some("1"),
+        expires_at: time(link_field::EXPIRES)?,
+        created_at,
+        updated_at: time(link_field::UPDATED)?.unwrap_or(created_at),
+        version,
+    })
 }
 
 fn encode_state(state: LinkState) -> &'static str {
@@ -537,4 +502,40 @@ fn encode_state(state: LinkState) -> &'static str {
 
 pub(super) fn decode_state(text: Option<&str>) -> LinkState {
     if text == Some("0") { LinkState::Inactive } else { LinkState::Active }
+}
+
+/// The link of each code, `None` when it never existed. A damaged one is an error of its own.
+pub(super) async fn read_links(
+    redis: &mut Connection,
+    codes: &[Code],
+) -> Result<Vec<Result<Option<Link>, StoreError>>, RedisError> {
+    let read = |code: &Code| cmd("HMGET").arg(keys::link(code.as_str())).arg(&READ).to_owned();
+    let answers = redis.each(codes.iter().map(read).collect()).await?;
+    let link = |(code, answer): (&Code, Result<Value, RedisError>)| {
+        let values: Vec<Option<String>> = answer
+            .and_then(|value| Ok(redis::from_redis_value(value)?))
+            .map_err(|error| StoreError::from(error).about(&keys::link(code.as_str())))?;
+        if values.first().is_none_or(Option::is_none) {
+            return Ok(None);
+        }
+        let place = |name: &str| READ.iter().position(|field| *field == name);
+        decode(code, |name| values.get(place(name)?)?.as_deref()).map(Some)
+    };
+    Ok(codes.iter().zip(answers).map(link).collect())
+}
+
+/// The total of each code's clicks.
+pub(super) async fn read_clicks(
+    redis: &mut Connection,
+    codes: &[Code],
+) -> Result<Vec<Result<u64, StoreError>>, RedisError> {
+    let read = |code: &Code| cmd("HGET").arg(keys::clicks(code.as_str())).arg(click_field::TOTAL).to_owned();
+    let answers = redis.each(codes.iter().map(read).collect()).await?;
+    let total = |(code, answer): (&Code, Result<Value, RedisError>)| {
+        let total: Result<Option<u64>, RedisError> = answer.and_then(|value| Ok(redis::from_redis_value(value)?));
+        total
+            .map(Option::unwrap_or_default)
+            .map_err(|error| StoreError::from(error).about(&keys::clicks(code.as_str())))
+    };
+    Ok(codes.iter().zip(answers).map(total).collect())
 }

@@ -10,8 +10,10 @@ mod cluster;
 mod connect;
 mod connection;
 mod embedded;
+mod index;
 mod keys;
 mod links;
+mod list;
 mod pool;
 mod repair;
 mod resolve;
@@ -34,6 +36,7 @@ use tokio::time::timeout;
 
 use crate::{
     config::Config,
+    domain::Email,
     metrics::{Metrics, Operation},
 };
 use connect::Connector;
@@ -44,7 +47,8 @@ use wire::Wire;
 pub use accounts::Totals;
 pub use clicks::{ClickStore, Counted, Stretch};
 pub use embedded::{Embedded, EmbeddedError};
-pub use links::{Change, Changed, Created, ListQuery, ListedLink, NewLink, OrderBy, Page};
+pub use links::{Change, Changed, Created, ListedLink, NewLink, Reach, Revision};
+pub use list::{BrowseQuery, Browsed, Candidate, Filter, ListQuery, OrderBy, Page, Place, Search, Sort};
 pub use repair::Repaired;
 pub use resolve::{Described, Lane, Resolved};
 pub use safety::Safety;
@@ -97,16 +101,36 @@ impl From<PoolError<RedisError>> for StoreError {
     }
 }
 
-/// Whose change it is: what the history says. Never an e-mail address.
+/// Whose change it is: what the history says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
+    /// By its id. Whose key that is, the key says.
     ApiKey(String),
+    /// An officer in the console.
+    Session(Email),
+    /// Whoever may run commands where merlink runs.
+    Operator,
+    /// Somebody whom this merlink doesn't know how to name.
+    Unknown,
 }
 
-impl std::fmt::Display for Actor {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Actor {
+    /// Short, since each link has it.
+    fn to_store(&self) -> String {
         match self {
-            Self::ApiKey(id) => write!(formatter, "key:{id}"),
+            Self::ApiKey(id) => format!("k{id}"),
+            Self::Session(email) => format!("s{email}"),
+            Self::Operator => "o".to_owned(),
+            Self::Unknown => String::new(),
+        }
+    }
+
+    fn from_store(text: &str) -> Self {
+        match text.split_at_checked(1) {
+            Some(("k", id)) => Self::ApiKey(id.to_owned()),
+            Some(("s", email)) => Self::Session(Email::from_store(email.to_owned())),
+            Some(("o", "")) => Self::Operator,
+            _ => Self::Unknown,
         }
     }
 }

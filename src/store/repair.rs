@@ -1,14 +1,18 @@
 //! Rebuilding what is derived from the links: the owners' indexes.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use redis::{Value, cmd};
+use redis::cmd;
 
 use super::{
     Store, StoreError,
     connection::Primary,
-    keys::{self, link_field},
+    index::Entry,
+    keys,
+    links::{indexes, note_owner, read_links},
 };
-use crate::{domain::Email, metrics::Operation};
+use crate::{domain::Code, metrics::Operation};
 
 /// Keys that Redis looks at in one step of the scan.
 const SCAN_COUNT: usize = 1000;
@@ -33,7 +37,11 @@ impl Store {
             self.index_links_of(&primary, &mut repaired).await?;
         }
         for owner in self.officers().await? {
-            repaired.dropped += self.drop_stale_entries(&owner, Timestamp::now()).await?;
+            let tags = self.tags_of(&owner).await?;
+            let indexes = tags.iter().map(|tag| keys::tag(&owner, tag)).chain([keys::owner(&owner)]);
+            for index in indexes {
+                repaired.dropped += self.drop_stale_entries(&owner, &index, Timestamp::now()).await?;
+            }
         }
         Ok(repaired)
     }
@@ -61,32 +69,27 @@ impl Store {
         if link_keys.is_empty() {
             return Ok((0, 0));
         }
-        let fields: Vec<(Option<String>, Option<i64>)> = self
-            .ask(Operation::LinkList, async |redis| {
-                let read = |key| cmd("HMGET").arg(key).arg(link_field::OWNER).arg(link_field::CREATED).to_owned();
-                redis.many(link_keys.iter().map(read).collect()).await
-            })
-            .await?;
-        let links: Vec<(&str, Email, i64)> = link_keys
-            .iter()
-            .zip(fields)
-            .filter_map(|(key, (owner, created_ms))| {
-                Some((keys::code_of_link(key)?, Email::from_store(owner?), created_ms?))
-            })
-            .collect();
-        let added: Vec<u64> = self
-            .ask(Operation::LinkWrite, async |redis| {
-                let mut accounts = Vec::with_capacity(links.len());
-                let mut indexes = Vec::with_capacity(links.len());
-                for (code, owner, created_ms) in &links {
-                    let member = owner.as_str();
-                    accounts.push(cmd("ZADD").arg(keys::ACCOUNTS).arg("NX").arg(*created_ms).arg(member).to_owned());
-                    indexes.push(cmd("ZADD").arg(keys::owner(owner)).arg("CH").arg(*created_ms).arg(*code).to_owned());
+        let codes: Vec<Code> = link_keys.iter().filter_map(|key| keys::parse_code(keys::code_of_link(key)?)).collect();
+        let found = self.ask(Operation::LinkList, async |redis| read_links(redis, &codes).await).await?;
+        let (mut links, mut added) = (0, 0);
+        let mut entries: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for link in found {
+            match link {
+                Ok(Some(link)) => {
+                    links += 1;
+                    self.ask(Operation::LinkWrite, async |redis| note_owner(redis, &link).await).await?;
+                    for index in indexes(&link) {
+                        entries.entry(index).or_default().push(Entry::of(&link));
+                    }
                 }
-                redis.many::<Value>(accounts).await?;
-                redis.many(indexes).await
-            })
-            .await?;
-        Ok((links.len() as u64, added.iter().sum()))
+                Ok(None) => {}
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error @ StoreError::Corrupt(_)) => tracing::error!("left out of the indexes: {error}"),
+            }
+        }
+        for (index, entries) in entries {
+            added += self.index_add(&index, &entries).await?;
+        }
+        Ok((links, added))
     }
 }

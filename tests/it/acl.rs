@@ -70,7 +70,7 @@ fn that_user_may_not_touch_what_isnt_merlinks_nor_the_server() {
         "ACL LIST",
         "SCRIPT FLUSH",
         "FUNCTION FLUSH",
-        "BLPOP link:{x} 1",
+        "BLPOP l:{x} 1",
         "CLUSTER RESET",
     ] {
         let words: Vec<&str> = denied.split(' ').collect();

@@ -132,7 +132,7 @@ fn a_creation_that_is_sent_twice_knows_itself() {
         redis::cmd("EVAL")
             .arg(include_str!("../../src/store/lua/create_link.lua"))
             .arg(1)
-            .arg(format!("link:{{{code}}}"))
+            .arg(format!("l:{{{code}}}"))
             .arg(&["merlink:links", code])
             .arg(may_come_again)
             .arg(&[created, history, "t", TARGET])

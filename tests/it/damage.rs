@@ -27,12 +27,12 @@ fn server_with_damaged_links() -> (Server, String) {
     }
     let mut redis = server.redis();
     let commands: [&[&[u8]]; 6] = [
-        &[b"HSET", b"link:{no-version}", b"v", b"abc"],
-        &[b"DEL", b"link:{no-hash}"],
-        &[b"SET", b"link:{no-hash}", b"text"],
-        &[b"HSET", b"link:{no-header}", b"t", "https://example.com/\u{e4}".as_bytes()],
-        &[b"HSET", b"link:{no-text}", b"t", b"https://example.com/\xff\xfe"],
-        &[b"HSET", b"link:{no-expiry}", b"x", b"soon"],
+        &[b"HSET", b"l:{no-version}", b"v", b"abc"],
+        &[b"DEL", b"l:{no-hash}"],
+        &[b"SET", b"l:{no-hash}", b"text"],
+        &[b"HSET", b"l:{no-header}", b"t", "https://example.com/\u{e4}".as_bytes()],
+        &[b"HSET", b"l:{no-text}", b"t", b"https://example.com/\xff\xfe"],
+        &[b"HSET", b"l:{no-expiry}", b"x", b"soon"],
     ];
     for words in commands {
         redis::Cmd::new().arg(words).exec(&mut redis).expect("Redis obeys");

@@ -474,7 +474,7 @@ impl Server {
     #[track_caller]
     pub fn set_link_field(&self, code: &str, field: &str, value: u64) {
         redis::cmd("HSET")
-            .arg(format!("link:{{{code}}}"))
+            .arg(format!("l:{{{code}}}"))
             .arg(field)
             .arg(value.to_string())
             .exec(&mut self.redis())

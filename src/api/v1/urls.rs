@@ -16,9 +16,9 @@ use super::{
 use crate::{
     auth::{LinksRead, LinksWrite, LinksWriteForAnyone, Officer},
     domain::{Code, Email, Link, LinkState, Source, Target},
-    links::{self, Wish},
+    links::{self, Attempt, Wish},
     state::App,
-    store::{Change, Changed, ListQuery, ListedLink},
+    store::{Change, Changed, Filter, ListQuery, ListedLink, Reach, Search},
 };
 
 /// A link as v1 shows it: exactly these six fields.
@@ -52,8 +52,7 @@ pub async fn list(call: Call<LinksRead>, request: HttpRequest, app: Data<App>) -
         offset: wanted.offset,
         order_by: wanted.order_by,
         descending: wanted.descending,
-        search: wanted.search_text,
-        state: wanted.state,
+        filter: Filter { search: Search::new(&wanted.search_text, false), state: wanted.state, tags: Vec::new() },
     };
     let page = app.store.list_links(&call.caller.officer.email, &query, Timestamp::now()).await?;
     let urls = page.links.iter().map(UrlDto::from).collect();
@@ -79,10 +78,12 @@ pub async fn update(call: Call<LinksWrite>, code: Path<String>, app: Data<App>) 
     let officer = &call.caller.officer;
     // What is no code is nobody's link. Case counts here: the original doesn't fold it.
     let Ok(parsed) = code.parse::<Code>() else { return Err(Error::LinkNotFound(code.into_inner())) };
-    let change = Change { target: wanted.target, state: wanted.state };
-    match links::change(&app, &parsed, &officer.email, &change, &officer.actor()).await? {
+    let change = Change { target: wanted.target, state: wanted.state, ..Change::default() };
+    let own = Reach::Own(officer.email.clone());
+    match links::change(&app, &parsed, &own, &change, None, &officer.actor()).await? {
         Changed::Yes(listed) => Ok(json(StatusCode::OK, &UrlDto::from(&listed))),
-        Changed::NotFound => Err(Error::LinkNotFound(code.into_inner())),
+        // Stale is what nobody who expects no version hears.
+        Changed::NotFound | Changed::Stale(_) => Err(Error::LinkNotFound(code.into_inner())),
     }
 }
 
@@ -103,8 +104,8 @@ async fn create_for(
     target: Target,
     owner: Email,
 ) -> Result<HttpResponse, Error> {
-    let wish = Wish { code, target, owner, source: Source::Api };
-    let link = links::create(app, wish, &officer.actor()).await?;
+    let wish = Wish::plain(code, target, owner, Source::Api);
+    let link = links::create(app, wish, &Attempt::once(), &officer.actor()).await?;
     Ok(json(StatusCode::OK, &UrlDto::new(&link, 0)))
 }
 

@@ -1,0 +1,454 @@
+//! Lists of an owner's links: by page number for API v1, from one place on for all others.
+//!
+//! What a page costs is told in ARCHITECTURE.md. A filter for which there is no index looks through the owner's links from the page's
+//! beginning on, and gives up after [`SEARCH_TIME_MAX`]: the page is then short, and says where to go on.
+
+use std::{
+    cmp::Ordering,
+    collections::VecDeque,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use redis::cmd;
+
+use super::{
+    ListedLink, Store, StoreError,
+    index::{Direction, Entry, Walk},
+    keys,
+    links::{indexes, read_clicks, read_links},
+};
+use crate::{
+    domain::{Code, Email, Link, LinkState, Tag},
+    metrics::Operation,
+};
+
+/// Links read in one pipeline: some 100 kB of answer, under a millisecond of Redis' time, so that others get their turn between.
+const READ_AT_ONCE: usize = 500;
+
+/// An index entry without a link is that of a link being created right now, unless it is this old.
+const IN_CREATION_MS: i64 = 60_000;
+
+/// How often a page is read anew because entries of its index had to be mended. Each round mends what it found.
+const REPAIRS_MAX: usize = 5;
+
+/// How long links are looked through for one page. An officer waits no longer than this and a page's reading.
+const SEARCH_TIME_MAX: Duration = Duration::from_millis(100);
+
+/// Which of an owner's links. Pages are asked for by number. Ties go by code, ascending.
+#[derive(Clone, Debug)]
+pub struct ListQuery {
+    pub limit: usize,
+    pub offset: usize,
+    pub order_by: OrderBy,
+    pub descending: bool,
+    pub filter: Filter,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrderBy {
+    CreatedAt,
+    Clicks,
+}
+
+/// What all links of a list have.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub search: Option<Search>,
+    pub state: Option<LinkState>,
+    /// All of them.
+    pub tags: Vec<Tag>,
+}
+
+/// Words that a link has in its code or its target, and where else it is looked for.
+#[derive(Clone, Debug)]
+pub struct Search {
+    text: String,
+    in_description: bool,
+}
+
+impl Search {
+    /// `None` when there is nothing to look for.
+    pub fn new(text: &str, in_description: bool) -> Option<Self> {
+        Some(Self { text: text.to_lowercase(), in_description }).filter(|search| !search.text.is_empty())
+    }
+
+    fn finds(&self, link: &Link) -> bool {
+        link.code.as_str().contains(&self.text)
+            || link.target.as_str().to_ascii_lowercase().contains(&self.text)
+            || (self.in_description && link.description.as_str().to_lowercase().contains(&self.text))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub links: Vec<ListedLink>,
+    /// All that match, not only those on the page.
+    pub count: usize,
+}
+
+/// Which of an owner's links, from one place on.
+#[derive(Clone, Debug)]
+pub struct BrowseQuery {
+    pub limit: usize,
+    pub sort: Sort,
+    /// `None`: the first page.
+    pub after: Option<Place>,
+    pub filter: Filter,
+}
+
+/// Ties go by code: ascending, with the fewest clicks first descending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sort {
+    NewestFirst,
+    OldestFirst,
+    MostClicks,
+    FewestClicks,
+    Code,
+}
+
+/// A place in a sorted list: just behind the link with this code, which had this time of creation (ms) or number of clicks. The link
+/// itself may have moved since, or left the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// 0 when the list is sorted by code.
+    pub rank: i64,
+    pub code: Code,
+}
+
+#[derive(Clone, Debug)]
+pub struct Browsed {
+    pub links: Vec<ListedLink>,
+    /// Where to go on; `None`: there are no more. A page may be short, even empty, and yet not the last.
+    pub next: Option<Place>,
+}
+
+/// A link that may be on a page: its place in the list, and in the index that it was found in.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// As in [`Place`].
+    rank: i64,
+    entry: Entry,
+}
+
+/// What entries of an index lead to.
+struct Read {
+    /// In the order of the entries; nothing where there is no link that belongs into the index.
+    links: Vec<Option<Link>>,
+    /// How many entries of the index disagreed with the links.
+    mended: usize,
+}
+
+impl Store {
+    /// An owner's links, one page of them, and how many match in all.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked or holds what no merlink wrote.
+    pub async fn list_links(&self, owner: &Email, query: &ListQuery, now: Timestamp) -> Result<Page, StoreError> {
+        if query.filter.is_empty() && query.order_by == OrderBy::CreatedAt {
+            self.list_by_index(owner, query, now).await
+        } else {
+            self.list_by_reading_all(owner, query, now).await
+        }
+    }
+
+    async fn list_by_index(&self, owner: &Email, query: &ListQuery, now: Timestamp) -> Result<Page, StoreError> {
+        let index = keys::owner(owner);
+        let direction = if query.descending { Direction::NewestFirst } else { Direction::OldestFirst };
+        for _ in 0..REPAIRS_MAX {
+            let (entries, count) = self.index_page(&index, direction, query.offset, query.limit).await?;
+            let read = self.read_entries(owner, &index, &entries, now).await?;
+            if read.mended == 0 {
+                let in_creation = read.links.iter().filter(|link| link.is_none()).count();
+                let links = self.with_clicks(read.links.into_iter().flatten().collect()).await?;
+                return Ok(Page { links, count: count.saturating_sub(in_creation) });
+            }
+        }
+        // An index in such disorder is mended by reading all of it.
+        self.list_by_reading_all(owner, query, now).await
+    }
+
+    async fn list_by_reading_all(&self, owner: &Email, query: &ListQuery, now: Timestamp) -> Result<Page, StoreError> {
+        let index = keys::owner(owner);
+        let entries = self.index_all(&index).await?;
+        let read = self.read_entries(owner, &index, &entries, now).await?;
+        let matching = read.links.into_iter().flatten().filter(|link| query.filter.matches(link));
+        let mut links = self.with_clicks(matching.collect()).await?;
+        links.sort_by(|a, b| {
+            let order = match query.order_by {
+                OrderBy::CreatedAt => a.link.created_at.cmp(&b.link.created_at),
+                OrderBy::Clicks => a.clicks.cmp(&b.clicks),
+            };
+            let order = if query.descending { order.reverse() } else { order };
+            order.then_with(|| a.link.code.cmp(&b.link.code))
+        });
+        // One whose entry was just put where it belongs may have been met in both places.
+        links.dedup_by(|a, b| a.link.code == b.link.code);
+        let count = links.len();
+        let links = links.into_iter().skip(query.offset).take(query.limit).collect();
+        Ok(Page { links, count })
+    }
+
+    /// An owner's links from one place on. `ranked` is what [`Store::rank_links`] answers for them, when they are sorted by clicks.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked or holds what no merlink wrote.
+    pub async fn browse_links(
+        &self,
+        owner: &Email,
+        query: &BrowseQuery,
+        ranked: &Arc<[Candidate]>,
+        now: Timestamp,
+    ) -> Result<Browsed, StoreError> {
+        let index = index_for(owner, &query.filter);
+        let mut candidates = match query.sort {
+            Sort::NewestFirst => Candidates::walk(&index, Direction::NewestFirst, query.after.clone()),
+            Sort::OldestFirst => Candidates::walk(&index, Direction::OldestFirst, query.after.clone()),
+            Sort::MostClicks | Sort::FewestClicks => Candidates::ranked(ranked, query),
+            Sort::Code => {
+                let mut entries = self.index_all(&index).await?;
+                if let Some(after) = &query.after {
+                    entries.retain(|entry| entry.code > after.code);
+                }
+                Candidates::ByCode(entries)
+            }
+        };
+        let started = Instant::now();
+        let mut found: Vec<(Place, Link)> = Vec::new();
+        // One more than the page holds shows whether there are more.
+        let next = loop {
+            let wanted = if query.filter.is_indexed() { query.limit + 1 - found.len() } else { READ_AT_ONCE };
+            let some = candidates.next(self, wanted).await?;
+            let Some(last) = some.last().map(Candidate::place) else { break None };
+            let entries: Vec<Entry> = some.iter().map(|candidate| candidate.entry.clone()).collect();
+            let read = self.read_entries(owner, &index, &entries, now).await?;
+            for (candidate, link) in some.iter().zip(read.links) {
+                let matching = link.filter(|link| query.filter.matches(link));
+                let new = matching.filter(|link| found.iter().all(|(_, other)| other.code != link.code));
+                found.extend(new.map(|link| (candidate.place(), link)));
+            }
+            if found.len() > query.limit {
+                found.truncate(query.limit);
+                break found.last().map(|(place, _)| place.clone());
+            }
+            if started.elapsed() >= SEARCH_TIME_MAX {
+                break Some(last);
+            }
+        };
+        let links = self.with_clicks(found.into_iter().map(|(_, link)| link).collect()).await?;
+        Ok(Browsed { links, next })
+    }
+
+    /// All links of an owner that have the filter's first tag, if it has one, those with the most clicks first. Costs one HGET a link.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked or holds what no merlink wrote.
+    pub async fn rank_links(&self, owner: &Email, filter: &Filter) -> Result<Arc<[Candidate]>, StoreError> {
+        let entries = self.index_all(&index_for(owner, filter)).await?;
+        let mut ranked = Vec::with_capacity(entries.len());
+        for chunk in entries.chunks(READ_AT_ONCE) {
+            let codes: Vec<Code> = chunk.iter().map(|entry| entry.code.clone()).collect();
+            let clicks = self.ask(Operation::LinkList, async |redis| read_clicks(redis, &codes).await).await?;
+            for (entry, clicks) in chunk.iter().zip(clicks) {
+                let rank = i64::try_from(clicks.unwrap_or(0)).unwrap_or(i64::MAX);
+                ranked.push(Candidate { rank, entry: entry.clone() });
+            }
+        }
+        ranked.sort_unstable_by(most_clicks_first);
+        Ok(ranked.into())
+    }
+
+    /// An owner's tags, in lower case, in alphabetical order. A tag that no link has any more is forgotten.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn tags_of(&self, owner: &Email) -> Result<Vec<Tag>, StoreError> {
+        let key = keys::tags(owner);
+        let names: Vec<String> =
+            self.ask(Operation::LinkList, async |redis| cmd("SMEMBERS").arg(&key).query_async(redis).await).await?;
+        let mut tags: Vec<Tag> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        tags.sort_by_key(Tag::key);
+        let used: Vec<bool> = self
+            .ask(Operation::LinkList, async |redis| {
+                let used = |tag: &Tag| cmd("EXISTS").arg(keys::tag(owner, tag)).to_owned();
+                redis.many(tags.iter().map(used).collect()).await
+            })
+            .await?;
+        let mut used = used.into_iter();
+        tags.retain(|_| used.next().unwrap_or(false));
+        Ok(tags)
+    }
+
+    /// Reads the links of `entries`. Entries that disagree with their links are mended: dropped, or put where they belong.
+    async fn read_entries(
+        &self,
+        owner: &Email,
+        index: &str,
+        entries: &[Entry],
+        now: Timestamp,
+    ) -> Result<Read, StoreError> {
+        let mut links = Vec::with_capacity(entries.len());
+        let (mut stale, mut misplaced) = (Vec::new(), Vec::new());
+        for chunk in entries.chunks(READ_AT_ONCE) {
+            let codes: Vec<Code> = chunk.iter().map(|entry| entry.code.clone()).collect();
+            let found = self.ask(Operation::LinkList, async |redis| read_links(redis, &codes).await).await?;
+            for (entry, link) in chunk.iter().zip(found) {
+                let link = match link {
+                    Ok(link) => link,
+                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                    // One damaged link doesn't hide all the others from their owner.
+                    Err(error @ StoreError::Corrupt(_)) => {
+                        tracing::error!("left out of a list: {error}");
+                        links.push(None);
+                        continue;
+                    }
+                };
+                let in_creation = link.is_none() && now.as_millisecond() - entry.created_ms < IN_CREATION_MS;
+                let link = link.filter(|link| indexes(link).iter().any(|of| of == index));
+                if let Some(link) = link.as_ref().filter(|link| Entry::of(link) != *entry) {
+                    misplaced.push(Entry::of(link));
+                    stale.push(entry.clone());
+                } else if link.is_none() && !in_creation {
+                    stale.push(entry.clone());
+                }
+                links.push(link);
+            }
+        }
+        if !stale.is_empty() {
+            tracing::debug!(owner.domain = owner.domain(), "mended {} entries of an index", stale.len());
+            self.index_remove(index, &stale).await?;
+            self.index_add(index, &misplaced).await?;
+        }
+        Ok(Read { links, mended: stale.len() })
+    }
+
+    /// Adds the totals of their clicks to links; one whose counters are damaged is left out.
+    async fn with_clicks(&self, links: Vec<Link>) -> Result<Vec<ListedLink>, StoreError> {
+        let mut listed = Vec::with_capacity(links.len());
+        for chunk in links.chunks(READ_AT_ONCE) {
+            let codes: Vec<Code> = chunk.iter().map(|link| link.code.clone()).collect();
+            let clicks = self.ask(Operation::LinkList, async |redis| read_clicks(redis, &codes).await).await?;
+            for (link, clicks) in chunk.iter().zip(clicks) {
+                match clicks {
+                    Ok(clicks) => listed.push(ListedLink { link: link.clone(), clicks }),
+                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                    Err(error @ StoreError::Corrupt(_)) => tracing::error!("left out of a list: {error}"),
+                }
+            }
+        }
+        Ok(listed)
+    }
+
+    /// Drops from an index what the links don't agree with; answers how many entries that were.
+    pub(super) async fn drop_stale_entries(
+        &self,
+        owner: &Email,
+        index: &str,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let entries = self.index_all(index).await?;
+        Ok(self.read_entries(owner, index, &entries, now).await?.mended as u64)
+    }
+}
+
+/// The index with the fewest entries that has all links of a filter.
+fn index_for(owner: &Email, filter: &Filter) -> String {
+    filter.tags.first().map_or_else(|| keys::owner(owner), |tag| keys::tag(owner, tag))
+}
+
+impl Filter {
+    pub fn is_empty(&self) -> bool {
+        self.search.is_none() && self.state.is_none() && self.tags.is_empty()
+    }
+
+    /// Whether an index has exactly the links that match.
+    fn is_indexed(&self) -> bool {
+        self.search.is_none() && self.state.is_none() && self.tags.len() <= 1
+    }
+
+    fn matches(&self, link: &Link) -> bool {
+        self.state.is_none_or(|state| state == link.state)
+            && self.tags.iter().all(|tag| link.tags.contains(tag))
+            && self.search.as_ref().is_none_or(|search| search.finds(link))
+    }
+}
+
+impl Candidate {
+    fn place(&self) -> Place {
+        Place { rank: self.rank, code: self.entry.code.clone() }
+    }
+}
+
+/// Where a page's links come from.
+enum Candidates {
+    /// An index, read as far as it is needed.
+    Walk { walk: Walk, read: VecDeque<Entry> },
+    /// All that are left, in no order.
+    ByCode(Vec<Entry>),
+    /// Those between two places of a ranking.
+    Ranked { all: Arc<[Candidate]>, left: Range<usize>, from_the_end: bool },
+}
+
+impl Candidates {
+    fn walk(index: &str, direction: Direction, after: Option<Place>) -> Self {
+        let after = after.map(|place| Entry { created_ms: place.rank, code: place.code });
+        Self::Walk { walk: Walk::new(index.to_owned(), direction, after), read: VecDeque::new() }
+    }
+
+    fn ranked(all: &Arc<[Candidate]>, query: &BrowseQuery) -> Self {
+        let from_the_end = query.sort == Sort::FewestClicks;
+        let left = match &query.after {
+            None => 0..all.len(),
+            Some(after) => {
+                let after = Candidate { rank: after.rank, entry: Entry { created_ms: 0, code: after.code.clone() } };
+                if from_the_end {
+                    0..all.partition_point(|candidate| most_clicks_first(candidate, &after).is_lt())
+                } else {
+                    all.partition_point(|candidate| most_clicks_first(candidate, &after).is_le())..all.len()
+                }
+            }
+        };
+        Self::Ranked { all: Arc::clone(all), left, from_the_end }
+    }
+
+    /// The next ones, at most `count`; none when there are no more.
+    async fn next(&mut self, store: &Store, count: usize) -> Result<Vec<Candidate>, StoreError> {
+        Ok(match self {
+            Self::Walk { walk, read } => {
+                if read.is_empty() {
+                    read.extend(walk.next(store).await?);
+                }
+                let some = read.drain(..count.min(read.len()));
+                some.map(|entry| Candidate { rank: entry.created_ms, entry }).collect()
+            }
+            Self::ByCode(left) => {
+                if count < left.len() {
+                    left.select_nth_unstable_by(count, |a, b| a.code.cmp(&b.code));
+                }
+                let mut some: Vec<Entry> = left.drain(..count.min(left.len())).collect();
+                some.sort_unstable_by(|a, b| a.code.cmp(&b.code));
+                some.into_iter().map(|entry| Candidate { rank: 0, entry }).collect()
+            }
+            Self::Ranked { all, left, from_the_end } => {
+                let count = count.min(left.len());
+                if *from_the_end {
+                    left.end -= count;
+                    all[left.end..left.end + count].iter().rev().cloned().collect()
+                } else {
+                    left.start += count;
+                    all[left.start - count..left.start].to_vec()
+                }
+            }
+        })
+    }
+}
+
+fn most_clicks_first(a: &Candidate, b: &Candidate) -> Ordering {
+    b.rank.cmp(&a.rank).then_with(|| a.entry.code.cmp(&b.entry.code))
+}
