@@ -24,7 +24,9 @@ use actix_web::{
     http::header::HeaderValue,
     web::Data,
 };
-use merlink::{cache::CachedLink, clicks::Clicks, config::Config, metrics::Metrics, public, state::App, store::Store};
+use merlink::{
+    cache::CachedLink, clicks::Clicks, config::Config, metrics::Metrics, public, site::Site, state::App, store::Store,
+};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Each is met again and again, as a redirect's usual case is a link that is in memory.
@@ -63,7 +65,8 @@ fn app_with_links() -> Data<App> {
     let metrics = Metrics::new();
     let store = Store::new(&config, metrics.clone()).expect("a store");
     let (clicks, _thread) = Clicks::start(&config, &store, &metrics).expect("a journal");
-    let app = Data::new(App::new(config, metrics, store, clicks));
+    let site = Site::new(&config).expect("all files are built in");
+    let app = Data::new(App::new(config, site, metrics, store, clicks));
     app.cache.trust();
     for number in 0..LINKS {
         let target = HeaderValue::from_static(bare::TARGET);

@@ -5,6 +5,7 @@
 //! Settings don't change while the process runs.
 
 mod redis_url;
+mod site;
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +24,7 @@ use url::Url;
 use crate::domain::{Email, EmailDomains};
 
 pub use redis_url::{Host, Hosts, RedisUrl};
+pub use site::{Contact, FooterLink, Palette, Site};
 
 /// The file of defaults: the reference that operators read is what the code runs on.
 pub const DEFAULTS: &str = include_str!("../config/merlink.toml");
@@ -35,7 +37,7 @@ const ENV_PREFIX: &str = "MERLINK_";
 #[derive(Clone, Debug)]
 pub struct Config {
     pub data_dir: PathBuf,
-    pub site_name: String,
+    pub site: Site,
     pub public: Public,
     pub operator_listen: SocketAddr,
     pub redis: Redis,
@@ -168,9 +170,7 @@ impl Config {
 
     fn read(settings: &mut Settings) -> Option<Self> {
         let data_dir = settings.take("data_dir", "the path of a folder", |text| non_empty(text).map(PathBuf::from));
-        let site_name = settings.take("site.name", "a name of 1 to 60 characters", |text| {
-            non_empty(text).filter(|name| name.chars().count() <= 60).map(str::to_owned)
-        });
+        let site = Site::read(settings);
         let public = Public::read(settings);
         let operator_listen = settings.take("operator.listen", LISTEN_HINT, parsed);
         let redis = Redis::read(settings);
@@ -182,7 +182,7 @@ impl Config {
         let log = Log::read(settings);
         Some(Self {
             data_dir: data_dir?,
-            site_name: site_name?,
+            site: site?,
             public: public?,
             operator_listen: operator_listen?,
             redis: redis?,
@@ -557,7 +557,7 @@ pub fn make_dir(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn with_env(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    pub fn with_env(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
         Config::from_layers(None, pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
     }
 

@@ -7,6 +7,8 @@
 //! Officers' programs come in by [`api`], are recognised by [`auth`], and act through [`links`] on the same store. [`operator`] shows
 //! [`metrics`] and health on a port of its own. [`server`] starts and stops all of it; [`cli`] is the command line.
 //!
+//! What citizens read is worded in [`languages`] and dressed by the operator's [`site`].
+//!
 //! [`domain`] says what codes, targets, links and keys are, and knows nothing of the rest. Redis is spoken to in [`store`] only, HTTP
 //! in neither of these two. ARCHITECTURE.md tells the whole story.
 
@@ -31,6 +33,10 @@ pub mod hot_links;
 pub mod limits;
 pub mod rankings;
 pub mod state;
+
+pub mod assets;
+pub mod languages;
+pub mod site;
 
 pub mod store;
 

@@ -26,6 +26,7 @@ use crate::{
     hot_links, limits,
     metrics::Metrics,
     operator, public, redirect,
+    site::{Site, SiteError},
     state::{App, CacheEvents},
     store::{self, Embedded, EmbeddedError, Safety, Store, StoreSettingsError},
 };
@@ -46,6 +47,8 @@ const SAFETY_INTERVAL: Duration = Duration::from_secs(60);
 pub enum ServeError {
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Site(#[from] SiteError),
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
     #[error(transparent)]
@@ -70,6 +73,7 @@ pub enum ServeError {
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     // First of all, so that a signal during the start is heard, also as a container's first process.
     let mut signals = Signals::listen()?;
+    let site = Site::new(&config)?;
     let lock = DataDirLock::claim(&config.data_dir)?;
     let metrics = Metrics::new();
     let store = Store::new(&config, Arc::clone(&metrics))?;
@@ -77,16 +81,22 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         started = OwnRedis::start(&config, &store) => started?,
         () = signals.next() => return Ok(()),
     };
-    let result = serve_with(config, store, metrics, signals).await;
+    let result = serve_with(config, site, store, metrics, signals).await;
     redis.stop().await;
     drop(lock);
     result
 }
 
-async fn serve_with(config: Config, store: Store, metrics: Arc<Metrics>, signals: Signals) -> Result<(), ServeError> {
+async fn serve_with(
+    config: Config,
+    site: Site,
+    store: Store,
+    metrics: Arc<Metrics>,
+    signals: Signals,
+) -> Result<(), ServeError> {
     let redis_answers = check_safety(&config, &store, &metrics).await?;
     let (clicks, flush_thread) = Clicks::start(&config, &store, &metrics)?;
-    let app = Data::new(App::new(config, metrics, store, clicks));
+    let app = Data::new(App::new(config, site, metrics, store, clicks));
     let result = run(&app, redis_answers, signals).await;
     if let Err(error) = hot_links::save(&hot_links::path(&app.config.data_dir), &app.cache, Timestamp::now()) {
         tracing::warn!("the most used links can't be written to data_dir: {error}");

@@ -15,10 +15,16 @@ use crate::{
     cache::LinkCache,
     clicks::Clicks,
     config::Config,
+    languages::Language,
     limits::PerMinute,
     metrics::Metrics,
     rankings::Rankings,
-    redirect::{deny::DenyList, fixed::FixedPages, pages::Site},
+    redirect::{
+        deny::DenyList,
+        fixed::FixedPages,
+        pages::{Frame, Look},
+    },
+    site::Site,
     store::{LinkEvents, Store, Totals},
 };
 
@@ -35,6 +41,7 @@ pub struct App {
     pub clicks: Clicks,
     pub denied: Arc<DenyList>,
     pub site: Site,
+    pub look: Look,
     pub pages: FixedPages,
     /// Requests by API key. `None`: unlimited.
     pub api_requests: Option<PerMinute<String>>,
@@ -53,12 +60,13 @@ struct Counted {
 }
 
 impl App {
-    pub fn new(config: Config, metrics: Arc<Metrics>, store: Store, clicks: Clicks) -> Self {
-        let site = Site { name: config.site_name.clone(), base_url: config.public.base_url.as_str().to_owned() };
+    pub fn new(config: Config, site: Site, metrics: Arc<Metrics>, store: Store, clicks: Clicks) -> Self {
+        let look = Look::new(&site);
         Self {
             cache: Arc::new(LinkCache::new(&config.redirect, Arc::clone(&metrics))),
             denied: Arc::default(),
-            pages: FixedPages::new(&site),
+            pages: FixedPages::new(&site, &look),
+            look,
             site,
             api_requests: PerMinute::new(config.limits.api_per_minute),
             misses: PerMinute::new(config.limits.misses_per_minute),
@@ -75,6 +83,11 @@ impl App {
     /// A link as it is printed.
     pub fn short_url(&self, code: &str) -> String {
         format!("{}/{code}", self.config.public.base_url.as_str())
+    }
+
+    /// What a citizens' page is drawn with. Links to other languages take `query` along.
+    pub fn frame<'a>(&'a self, words: &'a Language, query: &'a str) -> Frame<'a> {
+        Frame { site: &self.site, look: &self.look, words, query }
     }
 
     /// Says that the process is about to end: from now on it isn't ready.

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 
 use super::{Failure, block_on, print, with_store};
-use crate::config::Config;
+use crate::{config::Config, site::Site};
 
 /// For a probe's whole exchange.
 const PROBE_MAX: Duration = Duration::from_secs(2);
@@ -39,7 +39,10 @@ pub fn run(arguments: Arguments, config: Config) -> Result<(), Failure> {
 }
 
 async fn check(config: Config, repair: bool) -> Result<(), Failure> {
+    let site = Site::new(&config).map_err(|error| error.to_string())?;
     print("settings      ok");
+    let languages: Vec<&str> = site.languages.offered().iter().map(|language| language.tag.as_str()).collect();
+    print(&format!("languages     {}", languages.join(", ")));
     print(&format!("short links   {}/<code>", config.public.base_url.as_str()));
     print(&format!("data_dir      {}", config.data_dir.display()));
     let (safety, totals, repaired) = with_store(&config, async |store| {

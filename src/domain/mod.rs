@@ -5,6 +5,7 @@
 
 pub mod click;
 pub mod code;
+pub mod colour;
 pub mod email;
 pub mod key;
 pub mod link;
@@ -13,6 +14,7 @@ pub mod target;
 
 pub use click::{Click, Device};
 pub use code::Code;
+pub use colour::Colour;
 pub use email::{Email, EmailDomains};
 pub use key::{ApiKey, PlainKey, Scope, Scopes};
 pub use link::{Description, Link, LinkState, Source, Tag, Tags};

@@ -19,7 +19,7 @@ use actix_web::{
 use jiff::Timestamp;
 
 use super::{
-    fixed::{Page, X_ROBOTS_TAG},
+    fixed::{self, Page, X_ROBOTS_TAG},
     preview, query, transition, visitor,
 };
 use crate::{
@@ -51,7 +51,7 @@ pub fn at_once(request: &RequestHead, app: &App) -> Option<HttpResponse> {
 /// The answer to any path that no route claims: a code, or nothing that exists.
 pub async fn follow(request: &RequestHead, app: &App, lane: &Lane) -> HttpResponse {
     if !is_visit(request) {
-        return app.pages.answer(Page::MethodNotAllowed);
+        return fixed::answer(app, request, Page::MethodNotAllowed);
     }
     let arrived = Instant::now();
     let (outcome, response) = answer(request, app, lane).await;
@@ -80,15 +80,15 @@ fn path_of(request: &RequestHead) -> &str {
 async fn answer(request: &RequestHead, app: &App, lane: &Lane) -> (Option<Outcome>, HttpResponse) {
     let Some(visit) = code::visited(path_of(request)) else { return counted(unknown(request, app)) };
     if app.denied.contains(&visit.code) {
-        return counted(gone(app));
+        return counted(gone(request, app));
     }
     match app.cache.resolve(&visit.code, lane).await {
         Resolution::Found(link) if visit.preview && is_live(&link, Timestamp::now()) => {
-            preview::answer(app, lane, &visit.code, &link).await
+            preview::answer(app, request, lane, &visit.code, &link).await
         }
         Resolution::Found(link) => counted(go(request, app, &visit, &link, Timestamp::now())),
         Resolution::Unknown => counted(unknown(request, app)),
-        Resolution::Unavailable => counted((Outcome::Unavailable, app.pages.answer(Page::Unavailable))),
+        Resolution::Unavailable => counted((Outcome::Unavailable, fixed::answer(app, request, Page::Unavailable))),
     }
 }
 
@@ -105,18 +105,20 @@ fn go(
     now: Timestamp,
 ) -> (Outcome, HttpResponse) {
     if !is_live(link, now) {
-        return gone(app);
+        return gone(request, app);
     }
     let visitor = visitor::classify(&request.headers);
-    if request.method == Method::GET {
+    let reworded = transition::is_reworded(app, request, visitor);
+    if request.method == Method::GET && !reworded {
         app.clicks.record(&visit.code, visitor.click, now);
     }
     let location = match request.uri.query() {
         Some(query) if link.forward_query => query::forward(&link.location, query),
         _ => link.location.clone(),
     };
-    if transition::is_due(app.config.redirect.transition_page, visitor, &request.headers) {
-        (Outcome::Transition, transition::answer(app, path_of(request), visit, visitor, &location))
+    if reworded || transition::is_due(app.config.redirect.transition_page, visitor, &request.headers) {
+        let query = request.uri.query().filter(|_| link.forward_query);
+        (Outcome::Transition, transition::answer(app, request, path_of(request), visit, visitor, &location, query))
     } else {
         (Outcome::Redirect, redirect(location))
     }
@@ -137,8 +139,8 @@ fn redirect(location: HeaderValue) -> HttpResponse {
     response
 }
 
-fn gone(app: &App) -> (Outcome, HttpResponse) {
-    (Outcome::Gone, app.pages.answer(Page::Gone))
+fn gone(request: &RequestHead, app: &App) -> (Outcome, HttpResponse) {
+    (Outcome::Gone, fixed::answer(app, request, Page::Gone))
 }
 
 /// A visitor may guess so many codes a minute. Codes that exist are never limited.
@@ -148,8 +150,8 @@ fn unknown(request: &RequestHead, app: &App) -> (Outcome, HttpResponse) {
             .is_none_or(|address| limit.allows(&client::visitor(address)))
     });
     if allowed {
-        (Outcome::NotFound, app.pages.answer(Page::NotFound))
+        (Outcome::NotFound, fixed::answer(app, request, Page::NotFound))
     } else {
-        (Outcome::Limited, app.pages.answer(Page::Limited))
+        (Outcome::Limited, fixed::answer(app, request, Page::Limited))
     }
 }

@@ -1,6 +1,6 @@
 //! The preview page, `/code+`: where a link leads, which agency owns it, since when. Never counted.
 
-use actix_web::{HttpResponse, http::StatusCode};
+use actix_web::{HttpResponse, dev::RequestHead, http::StatusCode};
 
 use super::{
     fixed::{self, Page},
@@ -14,7 +14,13 @@ use crate::{
 };
 
 /// Answers for a code that is known to be live. Owner and date aren't kept in memory, so Redis is asked.
-pub async fn answer(app: &App, lane: &Lane, code: &str, link: &CachedLink) -> (Option<Outcome>, HttpResponse) {
+pub async fn answer(
+    app: &App,
+    request: &RequestHead,
+    lane: &Lane,
+    code: &str,
+    link: &CachedLink,
+) -> (Option<Outcome>, HttpResponse) {
     match lane.describe(code).await {
         Ok(Some(described)) => {
             let preview = pages::Preview {
@@ -22,15 +28,19 @@ pub async fn answer(app: &App, lane: &Lane, code: &str, link: &CachedLink) -> (O
                 target: &link.target(),
                 agency: described.owner.domain(),
                 created_on: described.created_at.to_zoned(app.config.clicks.timezone.clone()).date(),
+                purpose: None,
+                contact: None,
             };
-            (None, fixed::html(StatusCode::OK, pages::preview(&app.site, &preview)))
+            let choice = fixed::language(app, request);
+            let page = pages::preview(app.frame(choice.language, ""), &preview);
+            (None, fixed::html(app, choice, StatusCode::OK, page))
         }
-        Ok(None) => (Some(Outcome::NotFound), app.pages.answer(Page::NotFound)),
+        Ok(None) => (Some(Outcome::NotFound), fixed::answer(app, request, Page::NotFound)),
         Err(error) => {
             if let StoreError::Corrupt(_) = error {
                 app.cache.report(&error);
             }
-            (Some(Outcome::Unavailable), app.pages.answer(Page::Unavailable))
+            (Some(Outcome::Unavailable), fixed::answer(app, request, Page::Unavailable))
         }
     }
 }

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use actix_web::http::header::HeaderValue;
 use url::{Url, form_urlencoded};
 
+use crate::languages::PARAMETER;
+
 /// `target` with the parameters of `query` appended to its own and before its fragment. The target's own parameters win: a visitor
 /// can't change what the officer has set. What can't be a URL or a header leaves the target as it is.
 pub fn forward(target: &HeaderValue, query: &str) -> HeaderValue {
@@ -12,11 +14,22 @@ pub fn forward(target: &HeaderValue, query: &str) -> HeaderValue {
     forwarded.unwrap_or_else(|| target.clone())
 }
 
+/// What links to other languages append to their own parameter: the rest of the query string, `&` first.
+pub fn beside_language(query: &str) -> String {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty() && !asks_for_language(pair));
+    pairs.flat_map(|pair| ["&", pair]).collect()
+}
+
+/// The parameter is ours and no target's.
+fn asks_for_language(pair: &str) -> bool {
+    pair.strip_prefix(PARAMETER).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+}
+
 fn merge(mut url: Url, query: &str) -> Option<HeaderValue> {
     let own: HashSet<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
     let added: Vec<&str> = query
         .split('&')
-        .filter(|pair| !pair.is_empty())
+        .filter(|pair| !pair.is_empty() && !asks_for_language(pair))
         .filter(|pair| form_urlencoded::parse(pair.as_bytes()).next().is_none_or(|(name, _)| !own.contains(&*name)))
         .collect();
     if added.is_empty() {
@@ -54,6 +67,15 @@ mod tests {
         ] {
             assert_eq!(forwarded(target, query), expected);
         }
+    }
+
+    #[test]
+    fn the_language_of_our_pages_is_no_targets_business() {
+        assert_eq!(forwarded("https://a.gov.sg/p", "page-lang=ms&x=1"), "https://a.gov.sg/p?x=1");
+        assert_eq!(forwarded("https://a.gov.sg/p", "page-lang=ms"), "https://a.gov.sg/p");
+        assert_eq!(forwarded("https://a.gov.sg/p", "page-language=ms"), "https://a.gov.sg/p?page-language=ms");
+        assert_eq!(beside_language("x=1&page-lang=ms&&y"), "&x=1&y");
+        assert_eq!(beside_language("page-lang=ms"), "");
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use actix_web::{
     HttpResponse,
+    dev::RequestHead,
     http::{
         StatusCode,
         header::{self, HeaderMap, HeaderValue},
     },
 };
 
-use super::{fixed, pages, visitor::Visitor};
+use super::{fixed, pages, query, visitor::Visitor};
 use crate::{
     config::TransitionPage,
     domain::{Click, Target, code::Visited},
@@ -37,10 +38,31 @@ fn has_seen(headers: &HeaderMap) -> bool {
     })
 }
 
-/// `path` is the visit's, without its first slash: a code, as written, with what is glued to it.
-pub fn answer(app: &App, path: &str, visit: &Visited<'_>, visitor: Visitor, location: &HeaderValue) -> HttpResponse {
+/// Whether a browser that has seen the page asks for it in another language. It sees it again, and that is no second click.
+pub fn is_reworded(app: &App, request: &RequestHead, visitor: Visitor) -> bool {
+    request.uri.query().is_some()
+        && app.config.redirect.transition_page == TransitionPage::FirstVisit
+        && visitor.is_browser
+        && has_seen(&request.headers)
+        && fixed::language(app, request).is_new
+}
+
+/// `path` is the visit's, without its first slash: a code, as written, with what is glued to it. `forwarded` is the query string that
+/// went into `location`: links to other languages take it along.
+pub fn answer(
+    app: &App,
+    request: &RequestHead,
+    path: &str,
+    visit: &Visited<'_>,
+    visitor: Visitor,
+    location: &HeaderValue,
+    forwarded: Option<&str>,
+) -> HttpResponse {
     let target = Target::from_store(location.to_str().expect("a location is made from ASCII text").to_owned());
-    let mut response = fixed::html(StatusCode::OK, pages::transition(&app.site, &target));
+    let choice = fixed::language(app, request);
+    let query = forwarded.map(query::beside_language).unwrap_or_default();
+    let page = pages::transition(app.frame(choice.language, &query), &target);
+    let mut response = fixed::html(app, choice, StatusCode::OK, page);
     // A page fetched ahead was seen by nobody.
     if app.config.redirect.transition_page == TransitionPage::FirstVisit && visitor.click != Click::Prefetch {
         let secure = if app.config.public.base_url.is_https() { "; Secure" } else { "" };

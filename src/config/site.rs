@@ -1,0 +1,202 @@
+//! How the service presents itself: what makes it one country's own.
+
+use std::path::PathBuf;
+
+use unic_langid::LanguageIdentifier;
+use url::Url;
+
+use super::{Settings, non_empty, parsed};
+use crate::domain::{Colour, Email, colour};
+
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// `Go.gov.sg`
+    pub name: String,
+    /// At least one; the first is for those whose browser asks for none of them.
+    pub languages: Vec<LanguageIdentifier>,
+    /// With other languages, and other words.
+    pub languages_dir: Option<PathBuf>,
+    /// Beside the name on every page.
+    pub logo: Option<PathBuf>,
+    /// In the browser's tab.
+    pub icon: Option<PathBuf>,
+    /// Where citizens report a link.
+    pub contact: Option<Contact>,
+    pub footer_links: Vec<FooterLink>,
+    pub light: Palette,
+    pub dark: Palette,
+}
+
+/// Whom citizens can reach: a mailbox or a website.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contact {
+    Email(Email),
+    Website(Url),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FooterLink {
+    pub words: String,
+    pub address: Url,
+}
+
+/// Colours that can be read on each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Palette {
+    /// Of links, buttons and the stripe on top.
+    pub accent: Colour,
+    /// Of words on buttons.
+    pub on_accent: Colour,
+    pub background: Colour,
+    pub text: Colour,
+}
+
+impl Site {
+    pub(super) fn read(settings: &mut Settings) -> Option<Self> {
+        let name = settings.take("site.name", "a name of 1 to 60 characters", |text| {
+            non_empty(text).filter(|name| name.chars().count() <= 60).map(str::to_owned)
+        });
+        let languages = settings.take_list("site.languages", "language tags, as en or zh-Hans", |text| {
+            text.parse().ok().filter(|_| !text.contains('_'))
+        });
+        if languages.as_ref().is_some_and(Vec::is_empty) {
+            settings.problem("site.languages: is empty; allowed: at least one language tag, as en".to_owned());
+        }
+        let folder = |text: &str| Some(non_empty(text).map(PathBuf::from));
+        let languages_dir = settings.take("site.languages_dir", "the path of a folder, or empty", folder);
+        let logo = settings.take("site.logo", "the path of an SVG or PNG file, or empty", folder);
+        let icon = settings.take("site.icon", "the path of an SVG or PNG file, or empty", folder);
+        let contact = settings.take("site.contact", "an e-mail address, an https:// address, or empty", |text| {
+            if text.is_empty() { Some(None) } else { Contact::parse(text).map(Some) }
+        });
+        let footer_links = settings.take_list(
+            "site.footer_links",
+            "words=address, as Privacy=https://go.example/privacy",
+            FooterLink::parse,
+        );
+        let light = Palette::read(settings, "");
+        let dark = Palette::read(settings, "dark_");
+        Some(Self {
+            name: name?,
+            languages: languages?,
+            languages_dir: languages_dir?,
+            logo: logo?,
+            icon: icon?,
+            contact: contact?,
+            footer_links: footer_links?,
+            light: light?,
+            dark: dark?,
+        })
+    }
+}
+
+impl Contact {
+    fn parse(text: &str) -> Option<Self> {
+        if text.contains("://") { website(text).map(Self::Website) } else { text.parse().ok().map(Self::Email) }
+    }
+}
+
+impl FooterLink {
+    fn parse(text: &str) -> Option<Self> {
+        let (words, address) = text.split_once('=')?;
+        let words = non_empty(words.trim()).filter(|words| words.chars().count() <= 60)?.to_owned();
+        Some(Self { words, address: website(address.trim())? })
+    }
+}
+
+fn website(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host())
+}
+
+impl Palette {
+    /// The settings `site.<prefix>accent` and so on. Words that can't be read on their ground are a mistake.
+    fn read(settings: &mut Settings, prefix: &str) -> Option<Self> {
+        let mut colour = |name: &str| settings.take(&format!("site.{prefix}{name}"), "a colour, as #0a5299", parsed);
+        let [accent, on_accent, background, text] = ["accent", "on_accent", "background", "text"].map(&mut colour);
+        let palette = Self { accent: accent?, on_accent: on_accent?, background: background?, text: text? };
+        let pairs = [
+            ("text", palette.text, "background", palette.background),
+            ("accent", palette.accent, "background", palette.background),
+            ("on_accent", palette.on_accent, "accent", palette.accent),
+            // What these are mixed from is named: nobody sets them.
+            ("text", palette.soft(), "background", palette.page()),
+            ("accent", palette.accent, "background", palette.page()),
+            ("accent", palette.accent, "background", palette.tint()),
+        ];
+        for (words, on_top, ground, below) in pairs {
+            let contrast = on_top.contrast(below);
+            if contrast < colour::READABLE {
+                settings.problem(format!(
+                    "site.{prefix}{words}: can't be read on site.{prefix}{ground}: {on_top} on {below} has a contrast of \
+                     {contrast:.1}; WCAG asks for {} at least",
+                    colour::READABLE
+                ));
+                return None;
+            }
+        }
+        Some(palette)
+    }
+
+    /// Of words that matter less.
+    pub fn soft(&self) -> Colour {
+        self.text.over(self.background, 78)
+    }
+
+    /// Around the sheet that the words are on.
+    pub fn page(&self) -> Colour {
+        self.text.over(self.background, 5)
+    }
+
+    /// Behind what matters most.
+    pub fn tint(&self) -> Colour {
+        self.accent.over(self.background, 9)
+    }
+
+    /// Of lines between things.
+    pub fn line(&self) -> Colour {
+        self.text.over(self.background, 18)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::with_env;
+
+    #[test]
+    fn colours_that_cannot_be_read_are_refused_with_their_contrast() {
+        let error = with_env(&[("MERLINK_SITE__ACCENT", "#7fb2e5")]).expect_err("too pale").to_string();
+        assert!(error.contains("site.accent: can't be read on site.background: #7fb2e5 on #ffffff"), "{error}");
+        let error = with_env(&[("MERLINK_SITE__DARK_ON_ACCENT", "#ffffff")]).expect_err("too pale").to_string();
+        assert!(error.contains("site.dark_on_accent: can't be read on site.dark_accent"), "{error}");
+        let error = with_env(&[("MERLINK_SITE__TEXT", "blue")]).expect_err("no colour").to_string();
+        assert!(error.contains("site.text: \"blue\" isn't allowed; allowed: a colour"), "{error}");
+        with_env(&[("MERLINK_SITE__ACCENT", "#c8102e")]).expect("red on white can be read");
+    }
+
+    #[test]
+    fn a_contact_is_a_mailbox_or_a_website_and_footer_links_are_websites() {
+        let site = |name: &str, value: &str| with_env(&[(name, value)]).map(|config| config.site);
+        for good in ["report@go.example", "https://go.example/report"] {
+            assert!(site("MERLINK_SITE__CONTACT", good).expect(good).contact.is_some(), "{good}");
+        }
+        for bad in ["http://go.example", "javascript://x", "go.example", "https://"] {
+            assert!(site("MERLINK_SITE__CONTACT", bad).is_err(), "{bad}");
+        }
+        let links = "Privacy=https://go.example/p?a=b, About us = https://go.example/about";
+        let links = site("MERLINK_SITE__FOOTER_LINKS", links).expect("good").footer_links;
+        let links: Vec<(&str, &str)> = links.iter().map(|link| (link.words.as_str(), link.address.as_str())).collect();
+        assert_eq!(links, [("Privacy", "https://go.example/p?a=b"), ("About us", "https://go.example/about")]);
+        for bad in ["https://go.example/p", "=https://go.example", "Privacy=/privacy", "Privacy=javascript:alert(1)"] {
+            assert!(site("MERLINK_SITE__FOOTER_LINKS", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn at_least_one_language_is_offered() {
+        let languages = |value: &str| with_env(&[("MERLINK_SITE__LANGUAGES", value)]);
+        assert_eq!(languages("ms, zh-hans").expect("good").site.languages[1].to_string(), "zh-Hans");
+        for bad in ["", "english please", "../en", "en_SG"] {
+            assert!(languages(bad).is_err(), "{bad}");
+        }
+    }
+}

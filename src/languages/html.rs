@@ -1,0 +1,107 @@
+//! Words that are HTML already, told apart by their type from those that are not.
+
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
+
+use askama::filters::HtmlSafe;
+
+/// The markup that messages may have. It means the same wherever it stands, and can do no harm.
+pub const ELEMENTS: [&str; 3] = ["strong", "code", "bdi"];
+
+/// HTML, to be put into a page as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Html<'a>(Cow<'a, str>);
+
+impl HtmlSafe for Html<'_> {}
+
+impl<'a> Html<'a> {
+    /// `html` is ours.
+    pub const fn trusted(html: &'a str) -> Self {
+        Self(Cow::Borrowed(html))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Html<'static> {
+    /// `html` was made of what is escaped or ours.
+    pub const fn made(html: String) -> Self {
+        Self(Cow::Owned(html))
+    }
+}
+
+impl fmt::Display for Html<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Text as HTML, good between tags and in quoted attributes.
+pub fn escaped(text: &str) -> Html<'static> {
+    let mut html = String::with_capacity(text.len());
+    push_escaped(&mut html, text);
+    Html::made(html)
+}
+
+/// What a message says, as HTML: its own markup stays, everything else is text.
+pub fn message(text: &str) -> Cow<'_, str> {
+    if !text.contains(['<', '>', '&', '"', '\'']) {
+        return Cow::Borrowed(text);
+    }
+    let mut html = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(at) = rest.find('<') {
+        push_escaped(&mut html, &rest[..at]);
+        let tag = tag_at(&rest[at..]).unwrap_or("");
+        html.push_str(tag);
+        rest = &rest[at + tag.len()..];
+        if tag.is_empty() {
+            html.push_str("&#60;");
+            rest = &rest[1..];
+        }
+    }
+    push_escaped(&mut html, rest);
+    Cow::Owned(html)
+}
+
+/// The tag of ours that `text` begins with.
+fn tag_at(text: &str) -> Option<&str> {
+    let end = text.find('>')?;
+    let name = text[1..end].trim_start_matches('/');
+    (ELEMENTS.contains(&name) && end - name.len() <= 2).then(|| &text[..=end])
+}
+
+/// With the references that askama writes.
+fn push_escaped(html: &mut String, text: &str) {
+    for character in text.chars() {
+        match character {
+            '<' | '>' | '&' | '"' | '\'' => {
+                write!(html, "&#{};", u32::from(character)).expect("writing to a String doesn't fail");
+            }
+            other => html.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_keeps_its_markup_and_no_other() {
+        for (text, html) in [
+            ("plain", "plain"),
+            ("a <strong>b</strong> & <code>c</code>", "a <strong>b</strong> &#38; <code>c</code>"),
+            ("<script>x</script>", "&#60;script&#62;x&#60;/script&#62;"),
+            ("<code onclick=\"x\">", "&#60;code onclick=&#34;x&#34;&#62;"),
+            ("<//code> < code> <code", "&#60;//code&#62; &#60; code&#62; &#60;code"),
+            ("1 < 2 <", "1 &#60; 2 &#60;"),
+        ] {
+            assert_eq!(message(text), html);
+        }
+    }
+}
