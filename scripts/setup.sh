@@ -16,7 +16,8 @@ main() {
     [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|lint|bench|make ..."
     for task in "$@"; do
         case $task in
-        run | test) needs="rust c_compiler redis" ;;
+        run) needs="rust c_compiler redis" ;;
+        test) needs="rust c_compiler redis test_tools" ;;
         build) needs="rust c_compiler" ;;
         lint) needs="rust c_compiler rust_components cargo_deny" ;;
         bench) needs="rust c_compiler redis bench_tools" ;;
@@ -52,6 +53,12 @@ need_c_compiler() {
 
 need_redis() {
     has redis-server || has valkey-server || lacking redis-server redis valkey redis
+}
+
+# QR codes are read back as a phone would; an exported map of links is served by the server that it is for.
+need_test_tools() {
+    has zbarimg || lacking zbar-tools zbar zbar zbar
+    has nginx || lacking nginx nginx nginx nginx
 }
 
 need_make() {

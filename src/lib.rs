@@ -45,3 +45,4 @@ pub mod data_dir;
 pub mod domain;
 pub mod log;
 pub mod metrics;
+pub mod qr;
