@@ -75,6 +75,8 @@ pub enum Resolution {
     Unknown,
     /// It isn't in memory and Redis can't be asked.
     Unavailable,
+    /// It isn't in memory and Redis may not be asked.
+    Refused,
 }
 
 pub struct LinkCache {
@@ -140,10 +142,13 @@ impl LinkCache {
         Some(link)
     }
 
-    /// What `code`, in lower case, leads to. Awaits only when Redis must be asked, and then for its deadline at most.
-    pub async fn resolve(self: &Arc<Self>, code: &str, lane: &Lane) -> Resolution {
+    /// What `code`, in lower case, leads to. Awaits only when Redis must be asked, and then for its deadline at most. About a code of which
+    /// nothing is known it is asked only if it `may_be_asked`.
+    pub async fn resolve(self: &Arc<Self>, code: &str, lane: &Lane, may_be_asked: impl FnOnce() -> bool) -> Resolution {
         let now_ms = self.clock_ms();
-        let Some(link) = self.links.get(code) else { return self.resolve_missing(code, lane, now_ms).await };
+        let Some(link) = self.links.get(code) else {
+            return self.resolve_missing(code, lane, now_ms, may_be_asked).await;
+        };
         link.note_visit();
         if link.checked_at_ms >= self.proven_since_ms.load(Ordering::Acquire) {
             if now_ms.saturating_sub(link.checked_at_ms) > self.revalidate_after_ms {
@@ -155,12 +160,21 @@ impl LinkCache {
         self.resolve_unproven(code, link, lane, now_ms).await
     }
 
-    async fn resolve_missing(&self, code: &str, lane: &Lane, now_ms: u64) -> Resolution {
+    async fn resolve_missing(
+        &self,
+        code: &str,
+        lane: &Lane,
+        now_ms: u64,
+        may_be_asked: impl FnOnce() -> bool,
+    ) -> Resolution {
         if self.unknown.get(code).is_some_and(|until_ms| now_ms < until_ms) {
             self.metrics.cache_lookup(CacheResult::Negative);
             return Resolution::Unknown;
         }
         self.metrics.cache_lookup(CacheResult::Miss);
+        if self.is_worth_asking(now_ms) && !may_be_asked() {
+            return Resolution::Refused;
+        }
         self.load(code, lane, now_ms).await
     }
 
@@ -192,9 +206,7 @@ impl LinkCache {
     /// Asks Redis, together with everybody else who asks for the same code now, and keeps the answer.
     async fn load(&self, code: &str, lane: &Lane, now_ms: u64) -> Resolution {
         loop {
-            if self.proven_since_ms.load(Ordering::Acquire) == NEVER
-                || now_ms < self.paused_until_ms.load(Ordering::Relaxed)
-            {
+            if !self.is_worth_asking(now_ms) {
                 return Resolution::Unavailable;
             }
             match self.board(code, now_ms) {
@@ -212,6 +224,11 @@ impl LinkCache {
                 Boarding::Full => return Resolution::Unavailable,
             }
         }
+    }
+
+    /// Whether Redis can be expected to answer.
+    fn is_worth_asking(&self, now_ms: u64) -> bool {
+        self.is_trusted() && now_ms >= self.paused_until_ms.load(Ordering::Relaxed)
     }
 
     fn board(&self, code: &str, asked_at_ms: u64) -> Boarding<'_> {
@@ -318,7 +335,8 @@ impl LinkCache {
     /// From now on every change is told.
     pub fn trust(&self) {
         self.paused_until_ms.store(0, Ordering::Relaxed);
-        self.proven_since_ms.store(self.clock_ms(), Ordering::Release);
+        // What was asked within this millisecond may have been asked before.
+        self.proven_since_ms.store(self.clock_ms() + 1, Ordering::Release);
     }
 
     /// From now on changes may go untold, and Redis isn't worth asking.

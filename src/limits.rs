@@ -1,27 +1,59 @@
 //! How many requests a minute one key or one address may make, counted in this process.
+//!
+//! Each caller has a bucket that holds a burst and is refilled evenly. It is kept as one time, that at which it will be full again: the
+//! generic cell rate algorithm, as ITU-T I.371 has it. The buckets lie in a cache of bounded size, so that a flood from a million addresses
+//! takes no more memory than one from a hundred thousand: then the callers who were quiet for longest begin anew.
 
-use std::{hash::Hash, num::NonZeroU32, time::Duration};
-
-use governor::{
-    DefaultKeyedRateLimiter, Quota, RateLimiter,
-    clock::{Clock as _, DefaultClock},
+use std::{
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
+
+use quick_cache::sync::Cache;
 
 /// Between two sweeps that forget who has been quiet.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// A bucket of one minute's requests a caller, refilled evenly.
-pub struct PerMinute<K: Hash + Eq + Clone>(DefaultKeyedRateLimiter<K>);
+/// Callers that are remembered at once: some 12 MB of addresses.
+const CALLERS_MAX: usize = 100_000;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A bucket of requests a caller.
+pub struct PerMinute<K> {
+    /// When each caller's bucket is full again, in ns since `started`.
+    full_at: Cache<K, Arc<AtomicU64>>,
+    started: Instant,
+    /// In which one request comes back into a bucket.
+    refill_ns: u64,
+    /// In which an empty bucket becomes full.
+    fill_ns: u64,
+}
 
 impl<K: Hash + Eq + Clone> PerMinute<K> {
-    /// `None` when `requests` is 0: no limit.
+    /// Buckets of one minute's requests. `None` when `requests` is 0: no limit.
     pub fn new(requests: u32) -> Option<Self> {
-        Some(Self(RateLimiter::keyed(Quota::per_minute(NonZeroU32::new(requests)?))))
+        (requests > 0).then(|| Self::in_bursts(requests, requests))
+    }
+
+    /// So many a minute, and no more than `burst` at once; neither is 0.
+    pub fn in_bursts(requests: u32, burst: u32) -> Self {
+        let refill_ns = nanos(MINUTE) / u64::from(requests);
+        Self {
+            full_at: Cache::new(CALLERS_MAX),
+            started: Instant::now(),
+            refill_ns,
+            fill_ns: refill_ns * u64::from(burst),
+        }
     }
 
     /// Takes one request from the caller's bucket, if there is one left.
     pub fn allows(&self, caller: &K) -> bool {
-        self.0.check_key(caller).is_ok()
+        self.take(caller).is_ok()
     }
 
     /// As [`Self::allows`]; when there is none left, how long until there is.
@@ -30,14 +62,38 @@ impl<K: Hash + Eq + Clone> PerMinute<K> {
     ///
     /// The time to wait.
     pub fn take(&self, caller: &K) -> Result<(), Duration> {
-        self.0.check_key(caller).map_err(|refusal| refusal.wait_time_from(DefaultClock::default().now()))
+        let now_ns = nanos(self.started.elapsed());
+        let Ok(full_at) = self.full_at.get_or_insert_with(caller, || Ok::<_, std::convert::Infallible>(Arc::default()));
+        let taken = full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at_ns| {
+            self.wait_ns(full_at_ns, now_ns).is_none().then(|| full_at_ns.max(now_ns) + self.refill_ns)
+        });
+        match taken {
+            Ok(_) => Ok(()),
+            Err(full_at_ns) => Err(Duration::from_nanos(self.wait_ns(full_at_ns, now_ns).unwrap_or(0))),
+        }
+    }
+
+    /// Whether the caller's bucket is empty. Takes nothing from it.
+    pub fn is_exhausted(&self, caller: &K) -> bool {
+        let now_ns = nanos(self.started.elapsed());
+        self.full_at.get(caller).is_some_and(|full_at| self.wait_ns(full_at.load(Ordering::Relaxed), now_ns).is_some())
     }
 
     /// Forgets callers whose buckets are full again.
     pub fn sweep(&self) {
-        self.0.retain_recent();
-        self.0.shrink_to_fit();
+        let now_ns = nanos(self.started.elapsed());
+        self.full_at.retain(|_, full_at| full_at.load(Ordering::Relaxed) > now_ns);
     }
+
+    /// `None` when a bucket that will be full then has a request left now.
+    fn wait_ns(&self, full_at_ns: u64, now_ns: u64) -> Option<u64> {
+        let full_after_ns = full_at_ns.max(now_ns) - now_ns + self.refill_ns;
+        full_after_ns.checked_sub(self.fill_ns).filter(|wait_ns| *wait_ns > 0)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).expect("64 bits of nanoseconds are 584 years")
 }
 
 #[cfg(test)]
@@ -48,12 +104,41 @@ mod tests {
     fn each_caller_has_a_bucket_of_their_own() {
         let limit = PerMinute::new(3).expect("a limit");
         for _ in 0..3 {
+            assert!(!limit.is_exhausted(&"a"));
             assert!(limit.allows(&"a"));
         }
+        assert!(limit.is_exhausted(&"a"));
         assert!(!limit.allows(&"a"));
         let wait = limit.take(&"a").expect_err("empty");
         assert!(wait <= Duration::from_secs(20), "{wait:?}");
-        assert!(limit.allows(&"b"));
+        assert!(!limit.is_exhausted(&"b") && limit.allows(&"b"));
+    }
+
+    #[test]
+    fn a_bucket_is_refilled_evenly_and_never_holds_more_than_its_burst() {
+        let limit = PerMinute::<&str>::in_bursts(60, 10);
+        let second = limit.refill_ns;
+        // Full until ten were taken; then one comes back each second.
+        let (now, empty) = (100 * second, 110 * second);
+        assert_eq!(limit.wait_ns(0, now), None);
+        assert_eq!(limit.wait_ns(empty - second, now), None, "the tenth");
+        assert_eq!(limit.wait_ns(empty, now), Some(second), "the eleventh");
+        assert_eq!(limit.wait_ns(empty, now + second - 1), Some(1));
+        assert_eq!(limit.wait_ns(empty, now + second), None);
+    }
+
+    #[test]
+    fn who_was_quiet_is_forgotten_and_a_flood_of_callers_is_bounded() {
+        let limit = PerMinute::new(1).expect("a limit");
+        for caller in 0..2 * CALLERS_MAX {
+            assert!(limit.allows(&caller));
+        }
+        assert!(limit.full_at.len() <= CALLERS_MAX);
+        let limit = PerMinute::new(1_000_000).expect("a limit");
+        assert!(limit.allows(&"a"));
+        while !limit.full_at.is_empty() {
+            limit.sweep();
+        }
     }
 
     #[test]

@@ -33,6 +33,10 @@ const TOTALS_FOR: Duration = Duration::from_secs(10);
 /// Counting takes longer with each link: it may take this part of the time.
 const TOTALS_TIME_SHARE: u32 = 100;
 
+/// A hundred a second is plenty for the typing errors of an office behind one address, and nothing to Redis.
+const LOOKUPS_FOR_GUESSERS_PER_MINUTE: u32 = 6_000;
+const LOOKUPS_FOR_GUESSERS_AT_ONCE: u32 = 100;
+
 pub struct App {
     pub config: Config,
     pub metrics: Arc<Metrics>,
@@ -47,6 +51,8 @@ pub struct App {
     pub api_requests: Option<PerMinute<String>>,
     /// Visits of unknown codes by visitor. `None`: unlimited.
     pub misses: Option<PerMinute<IpAddr>>,
+    /// Look-ups for all visitors together who are beyond that.
+    pub lookups_for_guessers: PerMinute<()>,
     pub rankings: Rankings,
     totals: Mutex<Counted>,
     stopping: AtomicBool,
@@ -70,6 +76,7 @@ impl App {
             site,
             api_requests: PerMinute::new(config.limits.api_per_minute),
             misses: PerMinute::new(config.limits.misses_per_minute),
+            lookups_for_guessers: PerMinute::in_bursts(LOOKUPS_FOR_GUESSERS_PER_MINUTE, LOOKUPS_FOR_GUESSERS_AT_ONCE),
             rankings: Rankings::default(),
             totals: Mutex::default(),
             stopping: AtomicBool::new(false),

@@ -4,7 +4,7 @@
 //! no detour by the route table; whatever else can happen is [`follow`]'s, and all that it awaits is the look-up of a code that isn't in
 //! memory. Nothing is logged. The clock is read on arrival, for the day and for the latency.
 
-use std::time::Instant;
+use std::{net::IpAddr, time::Instant};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -82,13 +82,14 @@ async fn answer(request: &RequestHead, app: &App, lane: &Lane) -> (Option<Outcom
     if app.denied.contains(&visit.code) {
         return counted(gone(request, app));
     }
-    match app.cache.resolve(&visit.code, lane).await {
+    match app.cache.resolve(&visit.code, lane, || may_be_looked_up(request, app)).await {
         Resolution::Found(link) if visit.preview && is_live(&link, Timestamp::now()) => {
             preview::answer(app, request, lane, &visit.code, &link).await
         }
         Resolution::Found(link) => counted(go(request, app, &visit, &link, Timestamp::now())),
         Resolution::Unknown => counted(unknown(request, app)),
         Resolution::Unavailable => counted((Outcome::Unavailable, fixed::answer(app, request, Page::Unavailable))),
+        Resolution::Refused => counted(limited(request, app)),
     }
 }
 
@@ -143,15 +144,24 @@ fn gone(request: &RequestHead, app: &App) -> (Outcome, HttpResponse) {
     (Outcome::Gone, fixed::answer(app, request, Page::Gone))
 }
 
-/// A visitor may guess so many codes a minute. Codes that exist are never limited.
+/// A visitor may guess so many codes a minute.
 fn unknown(request: &RequestHead, app: &App) -> (Outcome, HttpResponse) {
-    let allowed = app.misses.as_ref().is_none_or(|limit| {
-        client::address(request, &app.config.public.trusted_proxies)
-            .is_none_or(|address| limit.allows(&client::visitor(address)))
-    });
-    if allowed {
-        (Outcome::NotFound, fixed::answer(app, request, Page::NotFound))
-    } else {
-        (Outcome::Limited, fixed::answer(app, request, Page::Limited))
-    }
+    let allowed = app.misses.as_ref().is_none_or(|limit| guesser(request, app).is_none_or(|who| limit.allows(&who)));
+    if allowed { (Outcome::NotFound, fixed::answer(app, request, Page::NotFound)) } else { limited(request, app) }
+}
+
+/// Whether Redis may be asked about a code of which nothing is known. For who has guessed too often, only as far as there is room for all
+/// such visitors together: links in memory go on for them, and behind their address may be a whole office.
+fn may_be_looked_up(request: &RequestHead, app: &App) -> bool {
+    let exhausted =
+        app.misses.as_ref().is_some_and(|limit| guesser(request, app).is_some_and(|who| limit.is_exhausted(&who)));
+    !exhausted || app.lookups_for_guessers.allows(&())
+}
+
+fn guesser(request: &RequestHead, app: &App) -> Option<IpAddr> {
+    client::address(request, &app.config.public.trusted_proxies).map(client::visitor)
+}
+
+fn limited(request: &RequestHead, app: &App) -> (Outcome, HttpResponse) {
+    (Outcome::Limited, fixed::answer(app, request, Page::Limited))
 }

@@ -1,5 +1,7 @@
 //! Limits that protect the service: unknown codes per address, API requests per key.
 
+use std::time::Instant;
+
 use serde_json::json;
 
 use crate::harness::{CHROME, CURL, Server};
@@ -74,4 +76,37 @@ fn a_key_over_its_limit_is_told_to_wait_and_other_keys_go_on() {
     create.assert_v1("creating counts too", 429, &message);
     spare.list("").assert_v1("another key", 200, &json!({"urls": [], "count": 0}));
     assert_eq!(server.follow("form").status, 404, "nothing was created");
+}
+
+#[test]
+fn who_guesses_costs_redis_next_to_nothing() {
+    const GUESSES: usize = 3_000;
+    let server = Server::with(&[("limits.misses_per_minute", "60"), ("public.trusted_proxies", "127.0.0.0/8")]);
+    let amy = server.officer("amy@agency.gov.sg");
+    for number in 0..50 {
+        amy.creates(&format!("form-{number}"), "https://example.com/form");
+    }
+    let before = lookups(&server);
+    let started = Instant::now();
+    let mut guesser = server.connect();
+    for number in 0..GUESSES {
+        guesser.write(&server.get(&format!("/guess-{number}")).user_agent(CURL).bytes()).expect("sends");
+        let status = guesser.read_answer("GET").expect("is answered").status;
+        assert!([404, 429].contains(&status), "{status}");
+    }
+    // Its own 60 a minute, and what there is for all who have none left: a hundred, and a hundred each second.
+    let seconds = 1.0 + started.elapsed().as_secs_f64();
+    let cost = lookups(&server) - before;
+    assert!(cost <= 60.0 + seconds + 100.0 + 100.0 * seconds, "{GUESSES} guesses cost {cost} look-ups in {seconds} s");
+
+    // Others' links are found as ever.
+    for number in 0..50 {
+        let visit = server.get(&format!("/form-{number}")).header("X-Forwarded-For", "203.0.113.7").user_agent(CURL);
+        visit.send().assert_redirects("for somebody else", "https://example.com/form");
+    }
+}
+
+/// How often the server has asked its Redis about a code.
+fn lookups(server: &Server) -> f64 {
+    server.metrics().with("merlink_redis_command_duration_seconds_count", &[("operation", "resolve")])
 }
