@@ -5,6 +5,7 @@
 // A table of a contract's rows reads best in one piece; clicks are compared as whole numbers.
 #![allow(clippy::too_many_lines, clippy::float_cmp, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
+mod chromium;
 mod harness;
 mod http;
 mod load;
@@ -13,6 +14,7 @@ mod redis_nodes;
 mod redis_server;
 
 mod clicks;
+mod pages;
 mod preview;
 mod redirect;
 mod transition;
