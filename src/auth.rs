@@ -6,18 +6,21 @@
 use std::marker::PhantomData;
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     domain::{ApiKey, Email, PlainKey, Scope},
     metrics::AuthFailure,
     state::App,
-    store::{Actor, StoreError},
+    store::{Actor, Reach, StoreError},
 };
+
+const LAST_USED_PRECISION: SignedDuration = SignedDuration::from_mins(1);
 
 /// What a handler asks of its caller.
 pub trait Permission {
-    const SCOPE: Scope;
+    /// `None`: any key will do.
+    const SCOPE: Option<Scope>;
     /// Only those named in `officers.admins`.
     const ADMIN: bool;
 }
@@ -30,19 +33,42 @@ pub struct LinksWrite;
 #[derive(Debug)]
 pub struct LinksWriteForAnyone;
 
+#[derive(Debug)]
+pub struct StatsRead;
+#[derive(Debug)]
+pub struct KeysWrite;
+/// Nothing but a good key.
+#[derive(Debug)]
+pub struct Anything;
+
 impl Permission for LinksRead {
-    const SCOPE: Scope = Scope::LinksRead;
+    const SCOPE: Option<Scope> = Some(Scope::LinksRead);
     const ADMIN: bool = false;
 }
 
 impl Permission for LinksWrite {
-    const SCOPE: Scope = Scope::LinksWrite;
+    const SCOPE: Option<Scope> = Some(Scope::LinksWrite);
     const ADMIN: bool = false;
 }
 
 impl Permission for LinksWriteForAnyone {
-    const SCOPE: Scope = Scope::LinksWrite;
+    const SCOPE: Option<Scope> = Some(Scope::LinksWrite);
     const ADMIN: bool = true;
+}
+
+impl Permission for StatsRead {
+    const SCOPE: Option<Scope> = Some(Scope::StatsRead);
+    const ADMIN: bool = false;
+}
+
+impl Permission for KeysWrite {
+    const SCOPE: Option<Scope> = Some(Scope::KeysWrite);
+    const ADMIN: bool = false;
+}
+
+impl Permission for Anything {
+    const SCOPE: Option<Scope> = None;
+    const ADMIN: bool = false;
 }
 
 /// An officer who has shown a good key.
@@ -105,8 +131,22 @@ impl Officer {
         Actor::ApiKey(self.key_id.clone())
     }
 
+    /// Whether `officers.admins` names them. What they may do as such, their key says.
     pub fn is_admin(&self) -> bool {
         self.is_admin
+    }
+
+    /// Whose links they may see and change with this key.
+    pub fn reach(&self) -> Reach {
+        if self.is_admin && self.key.scopes.contains(Scope::Admin) {
+            Reach::Everybodys
+        } else {
+            Reach::Own(self.email.clone())
+        }
+    }
+
+    pub fn key(&self) -> &ApiKey {
+        &self.key
     }
 
     /// Turns the officer into a caller who may do what `P` says.
@@ -115,12 +155,10 @@ impl Officer {
     ///
     /// When they may not: first as a person, then by the key's scopes.
     pub fn permit<P: Permission>(self, app: &App) -> Result<Caller<P>, AuthError> {
-        let permitted = if P::ADMIN && !self.is_admin {
-            Err(AuthError::NotAdmin)
-        } else if self.key.scopes.contains(P::SCOPE) {
-            Ok(Caller { officer: self, permission: PhantomData })
-        } else {
-            Err(AuthError::MissingScope(P::SCOPE))
+        let permitted = match P::SCOPE {
+            _ if P::ADMIN && !self.is_admin => Err(AuthError::NotAdmin),
+            Some(scope) if !self.key.scopes.contains(scope) => Err(AuthError::MissingScope(scope)),
+            Some(_) | None => Ok(Caller { officer: self, permission: PhantomData }),
         };
         count(app, permitted)
     }
@@ -136,8 +174,21 @@ async fn find_officer(app: &App, headers: &HeaderMap) -> Result<Officer, AuthErr
     if !key.hash.matches(&plain) || !key.is_usable(Timestamp::now()) {
         return Err(AuthError::InvalidKey);
     }
+    note_use(app, &key).await;
     let is_admin = app.config.officers.admins.contains(&key.owner);
     Ok(Officer { email: key.owner.clone(), key_id: key.id.clone(), key, is_admin })
+}
+
+/// Keeps when a key was last used, to the minute: a write for each request would cost more than most requests.
+async fn note_use(app: &App, key: &ApiKey) {
+    let now = Timestamp::now();
+    let is_fresh = |at: Timestamp| now.duration_since(at) < LAST_USED_PRECISION;
+    if key.last_used_at.is_some_and(is_fresh) {
+        return;
+    }
+    if let Err(error) = app.store.note_key_used(&key.id, now).await {
+        tracing::debug!("a key's use couldn't be noted: {error}");
+    }
 }
 
 fn count<T>(app: &App, result: Result<T, AuthError>) -> Result<T, AuthError> {

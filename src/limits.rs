@@ -23,6 +23,16 @@ const CALLERS_MAX: usize = 100_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// What a caller's bucket holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// When it is full.
+    pub limit: u32,
+    pub remaining: u32,
+    /// Until it is full again.
+    pub reset: Duration,
+}
+
 /// A bucket of requests a caller.
 pub struct PerMinute<K> {
     /// When each caller's bucket is full again, in ns since `started`.
@@ -56,20 +66,35 @@ impl<K: Hash + Eq + Clone> PerMinute<K> {
         self.take(caller).is_ok()
     }
 
-    /// As [`Self::allows`]; when there is none left, how long until there is.
+    /// As [`Self::allows`]; answers what is left.
     ///
     /// # Errors
     ///
-    /// The time to wait.
-    pub fn take(&self, caller: &K) -> Result<(), Duration> {
+    /// When there is none left: the time until there is.
+    pub fn take(&self, caller: &K) -> Result<Left, Duration> {
         let now_ns = nanos(self.started.elapsed());
         let Ok(full_at) = self.full_at.get_or_insert_with(caller, || Ok::<_, std::convert::Infallible>(Arc::default()));
         let taken = full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at_ns| {
             self.wait_ns(full_at_ns, now_ns).is_none().then(|| full_at_ns.max(now_ns) + self.refill_ns)
         });
         match taken {
-            Ok(_) => Ok(()),
+            Ok(full_at_ns) => Ok(self.left_of(full_at_ns.max(now_ns) + self.refill_ns - now_ns)),
             Err(full_at_ns) => Err(Duration::from_nanos(self.wait_ns(full_at_ns, now_ns).unwrap_or(0))),
+        }
+    }
+
+    /// An empty bucket.
+    pub fn none_left(&self) -> Left {
+        self.left_of(self.fill_ns)
+    }
+
+    /// A bucket that will be full in so long.
+    fn left_of(&self, full_after_ns: u64) -> Left {
+        let requests = |ns: u64| u32::try_from(ns / self.refill_ns).unwrap_or(u32::MAX);
+        Left {
+            limit: requests(self.fill_ns),
+            remaining: requests(self.fill_ns.saturating_sub(full_after_ns)),
+            reset: Duration::from_nanos(full_after_ns),
         }
     }
 
@@ -103,9 +128,11 @@ mod tests {
     #[test]
     fn each_caller_has_a_bucket_of_their_own() {
         let limit = PerMinute::new(3).expect("a limit");
-        for _ in 0..3 {
+        for remaining in [2, 1, 0] {
             assert!(!limit.is_exhausted(&"a"));
-            assert!(limit.allows(&"a"));
+            let left = limit.take(&"a").expect("one is left");
+            assert_eq!((left.limit, left.remaining), (3, remaining));
+            assert!(left.reset <= Duration::from_secs(60), "{left:?}");
         }
         assert!(limit.is_exhausted(&"a"));
         assert!(!limit.allows(&"a"));

@@ -6,7 +6,7 @@ use crate::{
     domain::{Code, Description, Email, Link, LinkState, Source, Tags, Target},
     routes,
     state::App,
-    store::{Actor, BrowseQuery, Browsed, Change, Changed, Created, NewLink, Reach, Sort, StoreError},
+    store::{Actor, BrowseQuery, Browsed, Change, Changed, Created, NewLink, Reach, Revision, Sort, StoreError},
 };
 
 /// Draws of a random code. At ten million links each is free with 99.999 %.
@@ -134,6 +134,45 @@ pub async fn change(
     };
     app.cache.forget(code.as_str(), version);
     changed
+}
+
+/// A link's going over to another officer.
+#[derive(Clone, Debug)]
+pub struct Transfer {
+    pub code: Code,
+    pub to: Email,
+    pub expected_version: Option<u64>,
+}
+
+/// Gives a link that is within reach to another officer.
+///
+/// # Errors
+///
+/// When the store can't be asked.
+pub async fn transfer(
+    app: &App,
+    transfer: &Transfer,
+    reach: &Reach,
+    attempt: &Attempt,
+    by: &Actor,
+) -> Result<Changed, StoreError> {
+    let Transfer { code, to, expected_version } = transfer;
+    let change = Change { owner: Some(to.clone()), ..Change::default() };
+    let changed = app.store.change_link(code, reach, &change, *expected_version, attempt.at, by).await?;
+    if attempt.mark.is_some() && !matches!(changed, Changed::Yes(_)) {
+        // Perhaps this attempt came before, and the link has left the caller's reach by it.
+        let last = app.store.link_history(code, None, 1).await?.and_then(|mut past| past.pop());
+        let at_ms = attempt.at.as_millisecond();
+        let is_this = |last: &Revision| {
+            last.by == *by && last.link.owner == *to && last.link.updated_at.as_millisecond() == at_ms
+        };
+        if last.as_ref().is_some_and(is_this)
+            && let Some(listed) = app.store.find_link(code).await?
+        {
+            return Ok(Changed::Yes(listed));
+        }
+    }
+    Ok(changed)
 }
 
 /// An owner's links from one place on.

@@ -92,11 +92,12 @@ pub enum Operation {
     KeyRead,
     KeyWrite,
     Totals,
+    Idempotency,
     Ping,
 }
 
 impl Operation {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Resolve,
         Self::LinkRead,
         Self::LinkWrite,
@@ -107,6 +108,7 @@ impl Operation {
         Self::KeyRead,
         Self::KeyWrite,
         Self::Totals,
+        Self::Idempotency,
         Self::Ping,
     ];
 
@@ -122,6 +124,7 @@ impl Operation {
             Self::KeyRead => "key_read",
             Self::KeyWrite => "key_write",
             Self::Totals => "totals",
+            Self::Idempotency => "idempotency",
             Self::Ping => "ping",
         }
     }

@@ -3,13 +3,17 @@
 //! The first segments of these paths can't be codes, which [`is_reserved`] derives from the table itself.
 
 use actix_web::{
-    Resource,
+    HttpResponse, Resource,
     middleware::from_fn,
     web::{self, ServiceConfig},
 };
 
 use crate::{
-    api::{observe::observe, v1::urls},
+    api::{
+        observe::{observe_v1, observe_v2},
+        v1::urls,
+        v2::{call, keys, links, me, openapi, problem},
+    },
     domain::Code,
     head::without_body,
     redirect::{follow, front},
@@ -40,6 +44,39 @@ static PUBLIC: &[Route] = &[
         mount: |at, config| api(config, at.post(urls::create_for_anyone)),
     },
     Route { paths: &["/api/v1/{rest:.*}", "/api/v1"], mount: |at, config| api(config, at) },
+    Route {
+        paths: &["/api/v2/links"],
+        mount: |at, config| {
+            api_v2(config, at.get(links::list).head(links::list).post(links::create), "GET, HEAD, POST");
+        },
+    },
+    Route {
+        paths: &["/api/v2/links/{code}"],
+        mount: |at, config| {
+            api_v2(config, at.get(links::read).head(links::read).patch(links::change), "GET, HEAD, PATCH");
+        },
+    },
+    Route {
+        paths: &["/api/v2/links/{code}/transfer"],
+        mount: |at, config| api_v2(config, at.post(links::transfer), "POST"),
+    },
+    Route {
+        paths: &["/api/v2/links/{code}/history"],
+        mount: |at, config| api_v2(config, at.get(links::history).head(links::history), "GET, HEAD"),
+    },
+    Route {
+        paths: &["/api/v2/keys"],
+        mount: |at, config| {
+            api_v2(config, at.get(keys::list).head(keys::list).post(keys::create), "GET, HEAD, POST");
+        },
+    },
+    Route { paths: &["/api/v2/keys/{id}"], mount: |at, config| api_v2(config, at.delete(keys::revoke), "DELETE") },
+    Route { paths: &["/api/v2/me"], mount: |at, config| api_v2(config, at.get(me::read).head(me::read), "GET, HEAD") },
+    Route {
+        paths: &["/api/v2/openapi.json"],
+        mount: |at, config| api_v2(config, at.get(openapi::serve).head(openapi::serve), "GET, HEAD"),
+    },
+    Route { paths: &["/api/v2/{rest:.*}", "/api/v2"], mount: |at, config| api_v2(config, at.to(call::unknown), "") },
     Route { paths: &["/api/{rest:.*}", "/api"], mount: |at, config| plain(config, at.to(urls::unknown_version)) },
 ];
 
@@ -89,7 +126,14 @@ fn plain(config: &mut ServiceConfig, resource: Resource) {
 /// A v1 route: watched, and for unknown methods as if it weren't there.
 fn api(config: &mut ServiceConfig, resource: Resource) {
     let resource = resource.default_service(web::to(urls::stray));
-    config.service(resource.wrap(from_fn(without_body)).wrap(from_fn(observe)));
+    config.service(resource.wrap(from_fn(without_body)).wrap(from_fn(observe_v1)));
+}
+
+/// A v2 route: watched, and refusing in its own words the methods that it doesn't take.
+fn api_v2(config: &mut ServiceConfig, resource: Resource, allow: &'static str) {
+    let refuse = move || async move { Err::<HttpResponse, _>(problem::Problem::method_not_allowed(allow)) };
+    let resource = resource.default_service(web::to(refuse));
+    config.service(resource.wrap(from_fn(without_body)).wrap(from_fn(problem::dress)).wrap(from_fn(observe_v2)));
 }
 
 #[cfg(test)]

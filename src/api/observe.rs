@@ -23,21 +23,48 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 #[derive(Clone)]
 pub struct KeyId(pub String);
 
-/// Wraps the routes of an API.
-pub async fn observe(
+/// The id of a request, for answers that tell it in their body.
+#[derive(Clone)]
+pub struct RequestId(pub HeaderValue);
+
+impl RequestId {
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+/// Wraps the routes of API v1.
+pub async fn observe_v1(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    observe("v1", request, next).await
+}
+
+/// Wraps the routes of API v2.
+pub async fn observe_v2(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    observe("v2", request, next).await
+}
+
+async fn observe<B: MessageBody>(
+    api: &'static str,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
     let started = Instant::now();
     let app = request.app_data::<Data<App>>().cloned();
     let id = request_id(&request);
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = method_label(request.method());
     let mut response = next.call(request).await?;
     let route = response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let duration = started.elapsed();
     let status = response.status().as_u16();
     if let Some(app) = app {
-        app.metrics.http_request("v1", &route, method, status, duration);
+        app.metrics.http_request(api, &route, method, status, duration);
     }
     let key_id = response.request().extensions().get::<KeyId>().map(|key| key.0.clone());
     tracing::info!(

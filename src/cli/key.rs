@@ -102,6 +102,7 @@ async fn create(
         scopes,
         created_at: now,
         expires_at: expires_in.map(|duration| now.checked_add(duration)).transpose()?,
+        last_used_at: None,
         revoked_at: None,
     };
     with_store(config, async |store| Ok(store.create_api_key(&key).await?)).await?;

@@ -47,6 +47,8 @@ pub struct ApiKey {
     pub scopes: Scopes,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
+    /// To the minute.
+    pub last_used_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
 }
 
@@ -263,6 +265,7 @@ mod tests {
             scopes: Scopes::default(),
             created_at: now,
             expires_at: None,
+            last_used_at: None,
             revoked_at: None,
         };
         assert!(fresh.is_usable(now));

@@ -88,6 +88,18 @@ impl Store {
         Ok(true)
     }
 
+    /// Notes that a key was used. The caller sees to it that this isn't often.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn note_key_used(&self, id: &str, at: Timestamp) -> Result<(), StoreError> {
+        self.ask(Operation::KeyWrite, async |redis| {
+            cmd("HSET").arg(keys::api_key(id)).arg(api_key_field::USED).arg(at.as_millisecond()).exec_async(redis).await
+        })
+        .await
+    }
+
     /// The keys of one officer, or of all, oldest first.
     ///
     /// # Errors
@@ -152,6 +164,7 @@ fn decode(id: &str, fields: &HashMap<String, String>) -> Option<ApiKey> {
         scopes: fields.get(api_key_field::SCOPES)?.parse().ok()?,
         created_at: time(api_key_field::CREATED)??,
         expires_at: time(api_key_field::EXPIRES)?,
+        last_used_at: time(api_key_field::USED)?,
         revoked_at: time(api_key_field::REVOKED)?,
     })
 }

@@ -11,6 +11,7 @@
 //! | `accounts` | sorted set | officers' e-mails by the time they were first seen, in ms |
 //! | `key:{id}` | hash | an API key, see [`api_key_field`]; never its secret |
 //! | `keys:{email}` | set | ids of an officer's keys. A hint, as above |
+//! | `idempotency:{<key id>:<hash>}` | string, a day | a request that may be repeated, see `idempotency.rs` |
 //! | `merlink:links` | channel | `<code> <version>` of each link that changed |
 //!
 //! An index is a sorted set of the times at which its parts start, and a sorted set for each part, see `index.rs`.
@@ -18,6 +19,8 @@
 //! Braces are Redis Cluster hash tags. Field names of links and clicks are a letter or two, and a link's key begins with one: with millions of
 //! links, names are what memory goes to.
 //! A field whose value is the default is left out; a field that went back to its default holds an empty text or the default.
+
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::{Click, Code, Device, Email, Tag};
 
@@ -152,6 +155,15 @@ pub mod api_key_field {
     pub const EXPIRES: &str = "expires";
     /// Absent: not revoked.
     pub const REVOKED: &str = "revoked";
+    /// Absent: never used. Written once a minute at most.
+    pub const USED: &str = "used";
+}
+
+/// A request that `asker` named `key`. A hash of the name, since that may be anything.
+pub fn idempotency(asker: &str, key: &str) -> String {
+    let digest = Sha256::digest(key);
+    let name = digest.iter().fold(String::with_capacity(64), |name, byte| name + &format!("{byte:02x}"));
+    format!("idempotency:{{{asker}:{name}}}")
 }
 
 /// The message that a link changed to `version`.

@@ -2,31 +2,20 @@
 //!
 //! One extractor does all of it, because extractors of their own would race one another for the first error.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin};
 
-use actix_web::{
-    FromRequest, HttpMessage as _, HttpRequest,
-    dev::Payload,
-    http::header::{CONTENT_LENGTH, CONTENT_TYPE},
-    web::{BytesMut, Data},
-};
-use futures_util::StreamExt as _;
+use actix_web::{FromRequest, HttpMessage as _, HttpRequest, dev::Payload, http::header::CONTENT_TYPE, web::Data};
 use serde_json::Value;
-use tokio::time::timeout;
 
 use super::{error::Error, validate};
 use crate::{
-    api::observe::KeyId,
+    api::{body, observe::KeyId},
     auth::{self, Caller, Officer, Permission},
     state::App,
 };
 
 /// "100 kB", as the original's body parser counts.
 const BODY_BYTES_MAX: usize = 102_400;
-/// Of a body that is too large, this much is read and dropped, so that its sender gets to read the answer.
-const DROPPED_BYTES_MAX: usize = 1024 * 1024;
-/// A body of 100 kB takes 4 s over a line of 200 kbit/s. The framework itself would wait for ever.
-const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A parsed request of somebody who may make it.
 pub struct Call<P> {
@@ -74,33 +63,16 @@ impl FromRequest for Stray {
 
 async fn enter(request: &HttpRequest, payload: Payload) -> Result<(Value, Officer), Error> {
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let bytes = timeout(BODY_TIME_MAX, read(request, payload)).await.map_err(|_| Error::BodyTooSlow)??;
+    let bytes = body::read(request, payload, BODY_BYTES_MAX).await?;
     let body = validate::parse_body(content_type, &bytes)?;
     let officer = auth::authenticate(&app(request), request.headers()).await?;
     request.extensions_mut().insert(KeyId(officer.key_id.clone()));
     Ok((body, officer))
 }
 
-async fn read(request: &HttpRequest, mut payload: Payload) -> Result<BytesMut, Error> {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(BODY_BYTES_MAX));
-    let mut size = 0_usize;
-    while let Some(chunk) = payload.next().await {
-        // A body that ends before its announced length, or a broken chunk.
-        let chunk = chunk.map_err(|_| Error::MalformedBody)?;
-        size += chunk.len();
-        if size <= BODY_BYTES_MAX {
-            body.extend_from_slice(&chunk);
-        } else if size > DROPPED_BYTES_MAX || announced.is_some_and(|announced| announced > DROPPED_BYTES_MAX) {
-            break;
-        }
-    }
-    if size > BODY_BYTES_MAX { Err(Error::BodyTooLarge) } else { Ok(body) }
-}
-
 fn within_limit(app: &App, officer: &Officer) -> Result<(), Error> {
     match &app.api_requests {
-        Some(limit) => limit.take(&officer.key_id).map_err(Error::TooManyRequests),
+        Some(limit) => limit.take(&officer.key_id).map(|_| ()).map_err(Error::TooManyRequests),
         None => Ok(()),
     }
 }

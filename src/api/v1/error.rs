@@ -12,8 +12,8 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::validate::{BodyError, Invalid};
-use crate::{auth::AuthError, domain::Scope, links::CreateError, store::StoreError};
+use super::validate::{self, Invalid};
+use crate::{api::body, auth::AuthError, domain::Scope, links::CreateError, store::StoreError};
 
 /// After an outage's answer it is worth trying again in this long: Redis restarts in less.
 const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(5);
@@ -140,10 +140,20 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
         .body(serde_json::to_vec(body).expect("answers are plain structs of text and numbers"))
 }
 
-impl From<BodyError> for Error {
-    fn from(error: BodyError) -> Self {
+impl From<validate::BodyError> for Error {
+    fn from(error: validate::BodyError) -> Self {
         match error {
-            BodyError::Malformed => Self::MalformedBody,
+            validate::BodyError::Malformed => Self::MalformedBody,
+        }
+    }
+}
+
+impl From<body::BodyError> for Error {
+    fn from(error: body::BodyError) -> Self {
+        match error {
+            body::BodyError::TooLarge(_) => Self::BodyTooLarge,
+            body::BodyError::TooSlow => Self::BodyTooSlow,
+            body::BodyError::Broken => Self::MalformedBody,
         }
     }
 }

@@ -1,0 +1,50 @@
+//! Reading a request's body within bounds of size and time. What it means is for the API's version to say.
+
+use std::time::Duration;
+
+use actix_web::{HttpRequest, dev::Payload, http::header::CONTENT_LENGTH, web::BytesMut};
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+
+/// Of a body that is too large, this much is read and dropped, so that its sender gets to read the answer.
+const DROPPED_BYTES_MAX: usize = 1024 * 1024;
+/// A body of 100 kB takes 4 s over a line of 200 kbit/s. The framework itself would wait for ever.
+const TIME_MAX: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    #[error("the body didn't arrive within {} s", TIME_MAX.as_secs())]
+    TooSlow,
+    /// It ends before its announced length, or a chunk is broken.
+    #[error("the body is broken off")]
+    Broken,
+}
+
+/// Reads a body of at most `bytes_max`.
+///
+/// # Errors
+///
+/// When it is too large, too slow or broken off.
+pub async fn read(request: &HttpRequest, payload: Payload, bytes_max: usize) -> Result<BytesMut, BodyError> {
+    timeout(TIME_MAX, read_all(request, payload, bytes_max)).await.unwrap_or(Err(BodyError::TooSlow))
+}
+
+async fn read_all(request: &HttpRequest, mut payload: Payload, bytes_max: usize) -> Result<BytesMut, BodyError> {
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(bytes_max));
+    let mut size = 0_usize;
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| BodyError::Broken)?;
+        size += chunk.len();
+        if size <= bytes_max {
+            body.extend_from_slice(&chunk);
+        } else if size > bytes_max + DROPPED_BYTES_MAX
+            || announced.is_some_and(|announced| announced > bytes_max + DROPPED_BYTES_MAX)
+        {
+            break;
+        }
+    }
+    if size > bytes_max { Err(BodyError::TooLarge(bytes_max)) } else { Ok(body) }
+}

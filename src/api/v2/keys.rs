@@ -1,0 +1,192 @@
+//! An officer's own API keys.
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::LOCATION},
+    web::Path,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    call::{Call, json},
+    fields::Fields,
+    idempotency::Replay,
+    kind::Kind,
+    link::{parse_time, time},
+    problem::{Mistake, Problem, ProblemBody},
+};
+use crate::{
+    auth::{KeysWrite, Officer},
+    domain::{ApiKey, PlainKey, Scope, Scopes},
+};
+
+const NAME_CHARS_MAX: usize = 100;
+/// Usable ones of one officer. More are forgotten ones.
+const KEYS_MAX: usize = 100;
+
+/// What is known of a key; never its secret.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Key)]
+pub struct KeyBody {
+    #[schema(example = "wc9kqglk7rpa")]
+    pub id: String,
+    #[schema(example = "nightly import")]
+    pub name: String,
+    #[schema(example = json!(["links:read", "links:write"]))]
+    pub scopes: Vec<&'static str>,
+    #[schema(format = DateTime, value_type = String)]
+    pub created_at: String,
+    #[schema(format = DateTime, value_type = Option<String>)]
+    pub expires_at: Option<String>,
+    /// To the minute.
+    #[schema(format = DateTime, value_type = Option<String>)]
+    pub last_used_at: Option<String>,
+    #[schema(format = DateTime, value_type = Option<String>)]
+    pub revoked_at: Option<String>,
+    /// Whether it works: neither revoked nor expired.
+    pub usable: bool,
+}
+
+/// A new key. The only time that it is shown.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = CreatedKey)]
+pub struct CreatedKeyBody {
+    #[serde(flatten)]
+    pub about: KeyBody,
+    /// The whole key. It isn't kept: keep it now.
+    #[schema(example = "mlk_wc9kqglk7rpa_…")]
+    pub key: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = KeyList)]
+pub struct KeyListBody {
+    pub items: Vec<KeyBody>,
+}
+
+/// What a key is to be.
+#[derive(Debug, ToSchema)]
+#[schema(as = NewKey, example = json!({"name": "nightly import", "scopes": ["links:read", "links:write"]}))]
+#[expect(dead_code, reason = "read by `read_key`, which finds every mistake; here it is described")]
+pub struct NewKeyBody {
+    #[schema(max_length = 100)]
+    name: Option<String>,
+    /// `links:read`, `links:write`, `stats:read`, `keys:write`, `admin`; at most those of the key that asks. Left out: all of its own but `admin`.
+    scopes: Option<Vec<String>>,
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+}
+
+/// List your keys.
+///
+/// Oldest first, revoked and expired ones too.
+#[utoipa::path(get, path = "/keys", tag = "keys", security(("key" = ["keys:write"])), responses((status = 200, description = "Your keys", body = KeyListBody)))]
+pub async fn list(call: Call<KeysWrite>) -> Result<HttpResponse, Problem> {
+    let keys = call.app.store.list_api_keys(Some(&call.officer().email)).await?;
+    Ok(json(StatusCode::OK, &KeyListBody { items: keys.iter().map(KeyBody::from).collect() }))
+}
+
+/// Create a key.
+///
+/// The answer holds the key, which is shown this once. With an Idempotency-Key a repetition makes no second key, and answers 409.
+#[utoipa::path(
+    post, path = "/keys", tag = "keys", request_body = NewKeyBody, security(("key" = ["keys:write"])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repetition makes no second key, and isn't answered with the first", max_length = 255)),
+    responses(
+        (status = 201, description = "Created", body = CreatedKeyBody, headers(("Location" = String))),
+        (status = 409, description = "Made already by a request with this Idempotency-Key", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn create(mut call: Call<KeysWrite>) -> Result<HttpResponse, Problem> {
+    let (body, bytes) = call.json().await?;
+    let replay = Replay::begin(&call, &bytes).await?;
+    replay
+        .answer_once(&call, async || {
+            let now = Timestamp::now();
+            let plain = PlainKey::random();
+            let key = read_key(Fields::new(body)?, call.officer(), &plain, now)?;
+            let existing = call.app.store.list_api_keys(Some(&key.owner)).await?;
+            if existing.iter().filter(|key| key.is_usable(now)).count() >= KEYS_MAX {
+                let detail = format!("you have {KEYS_MAX} usable keys: revoke one");
+                return Err(Problem::mistakes(vec![Mistake::at("", detail)]));
+            }
+            call.app.store.create_api_key(&key).await?;
+            let created = CreatedKeyBody { about: KeyBody::from(&key), key: plain.reveal() };
+            let mut response = json(StatusCode::CREATED, &created);
+            let location = format!("{}/api/v2/keys/{}", call.app.config.public.base_url.as_str(), key.id);
+            response.headers_mut().insert(LOCATION, location.parse().expect("an address is a header"));
+            Ok(response)
+        })
+        .await
+}
+
+/// Revoke a key.
+///
+/// It ends at once, on every node. Revoking it again changes nothing.
+#[utoipa::path(
+    delete, path = "/keys/{id}", tag = "keys", security(("key" = ["keys:write"])),
+    params(("id" = String, Path, description = "The key's id: the letters between mlk_ and the second _")),
+    responses((status = 204, description = "Revoked"))
+)]
+pub async fn revoke(call: Call<KeysWrite>, id: Path<String>) -> Result<HttpResponse, Problem> {
+    let unknown = || Problem::new(Kind::NotFound, "you have no key with this id");
+    let key = call.app.store.find_api_key(&id).await?.ok_or_else(unknown)?;
+    if key.owner != call.officer().email {
+        return Err(unknown());
+    }
+    call.app.store.revoke_api_key(&id, Timestamp::now()).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+fn read_key(mut fields: Fields, officer: &Officer, plain: &PlainKey, now: Timestamp) -> Result<ApiKey, Problem> {
+    let own = &officer.key().scopes;
+    let name = fields.text("name", |text| {
+        let fits = text.chars().count() <= NAME_CHARS_MAX && !text.chars().any(char::is_control);
+        if fits {
+            Ok(text.trim().to_owned())
+        } else {
+            Err(format!("is one line of at most {NAME_CHARS_MAX} characters"))
+        }
+    });
+    let scopes = fields.texts("scopes", |text| match text.parse::<Scope>() {
+        Err(error) => Err(error.to_string()),
+        Ok(scope) if own.contains(scope) => Ok(scope),
+        Ok(scope) => Err(format!("this key lacks {}, and can't hand it out", scope.as_str())),
+    });
+    let expires_at = fields.text("expires_at", |text| match parse_time(text) {
+        Ok(at) if at <= now => Err("has passed already".to_owned()),
+        other => other,
+    });
+    let scopes = scopes.given().unwrap_or_else(|| own.iter().filter(|scope| *scope != Scope::Admin).collect());
+    if scopes.is_empty() {
+        fields.mistake("scopes", "must name one");
+    }
+    fields.finish(Some(ApiKey {
+        id: plain.id().to_owned(),
+        hash: plain.hash(),
+        owner: officer.email.clone(),
+        name: name.given().unwrap_or_default(),
+        scopes: Scopes::new(scopes),
+        created_at: now,
+        expires_at: expires_at.given(),
+        last_used_at: None,
+        revoked_at: None,
+    }))
+}
+
+impl From<&ApiKey> for KeyBody {
+    fn from(key: &ApiKey) -> Self {
+        Self {
+            id: key.id.clone(),
+            name: key.name.clone(),
+            scopes: key.scopes.iter().map(Scope::as_str).collect(),
+            created_at: time(key.created_at),
+            expires_at: key.expires_at.map(time),
+            last_used_at: key.last_used_at.map(time),
+            revoked_at: key.revoked_at.map(time),
+            usable: key.is_usable(Timestamp::now()),
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! Everything that v2 refuses: RFC 9457 problem documents, each of a kind that has a name, a status and a page that explains it.
+//!
+//! A handler says what is wrong; the request's id, which every document tells, is put in by [`dress`], which also adds what every answer of
+//! v2 carries.
+
+use std::{fmt, time::Duration};
+
+use actix_web::{
+    Error, HttpMessage as _, HttpResponse, ResponseError,
+    body::BoxBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{
+            ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+            X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+    middleware::Next,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::kind::Kind;
+use crate::{
+    api::{body::BodyError, observe::RequestId},
+    auth::AuthError,
+    limits::Left,
+    links::CreateError,
+    store::StoreError,
+};
+
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const RATE_REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RATE_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+
+/// After an outage's answer it is worth trying again in this long: Redis restarts in less.
+const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(5);
+
+/// One mistake in a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Mistake {
+    /// Where in the body: a JSON pointer (RFC 6901).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "/target_url")]
+    pub pointer: Option<String>,
+    /// Or which parameter or header.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameter: Option<String>,
+    /// What is wrong, and what would be right.
+    #[schema(example = "the address must begin with https:// in lower case")]
+    pub detail: String,
+}
+
+impl Mistake {
+    pub fn at(pointer: impl Into<String>, detail: impl fmt::Display) -> Self {
+        Self { pointer: Some(pointer.into()), parameter: None, detail: detail.to_string() }
+    }
+
+    pub fn of(parameter: impl Into<String>, detail: impl fmt::Display) -> Self {
+        Self { pointer: None, parameter: Some(parameter.into()), detail: detail.to_string() }
+    }
+}
+
+/// A refusal.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    pub kind: Kind,
+    detail: String,
+    mistakes: Vec<Mistake>,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+}
+
+/// A problem document (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem, example = json!({
+    "type": "https://go.example/problems/validation",
+    "title": "The request has mistakes",
+    "status": 422,
+    "detail": "1 mistake: /target_url",
+    "request_id": "9Zv0qk3mT1xXo2aB",
+    "errors": [{"pointer": "/target_url", "detail": "the address must begin with https:// in lower case"}]
+}))]
+pub struct ProblemBody {
+    /// The address of a page that explains this kind of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    #[schema(minimum = 400, maximum = 599)]
+    pub status: u16,
+    pub detail: String,
+    /// What to tell the operators.
+    pub request_id: String,
+    /// Of a `validation`: every mistake that was found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Mistake>,
+}
+
+impl Problem {
+    pub fn new(kind: Kind, detail: impl fmt::Display) -> Self {
+        Self { kind, detail: detail.to_string(), mistakes: Vec::new(), retry_after: None, allow: None }
+    }
+
+    /// All mistakes of a request. There must be one.
+    pub fn mistakes(mistakes: Vec<Mistake>) -> Self {
+        let places: Vec<&str> = mistakes
+            .iter()
+            .filter_map(|mistake| mistake.pointer.as_deref().or(mistake.parameter.as_deref()))
+            .take(5)
+            .collect();
+        let (count, s) = (mistakes.len(), if mistakes.len() == 1 { "" } else { "s" });
+        let more = if count > places.len() { ", …" } else { "" };
+        let detail = format!("{count} mistake{s}: {}{more}", places.join(", "));
+        Self { mistakes, ..Self::new(Kind::Validation, detail) }
+    }
+
+    pub fn not_found(what: impl fmt::Display) -> Self {
+        Self::new(Kind::NotFound, what)
+    }
+
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
+    pub fn method_not_allowed(allow: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::new(Kind::MethodNotAllowed, format!("allowed: {allow}")) }
+    }
+
+    /// The document, as far as it is the same for every request.
+    pub fn body(&self, base_url: &str, request_id: &str) -> ProblemBody {
+        ProblemBody {
+            kind: format!("{base_url}/problems/{}", self.kind.name()),
+            title: self.kind.title().to_owned(),
+            status: self.kind.status().as_u16(),
+            detail: self.detail.clone(),
+            request_id: request_id.to_owned(),
+            errors: self.mistakes.clone(),
+        }
+    }
+
+    /// The whole answer.
+    pub fn respond(&self, base_url: &str, request_id: &str) -> HttpResponse {
+        let mut response = HttpResponse::build(self.kind.status());
+        response.insert_header((CONTENT_TYPE, "application/problem+json"));
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, rounded up: back too early is refused again.
+            response.insert_header((RETRY_AFTER, wait.as_millis().div_ceil(1000).max(1).to_string()));
+        }
+        if let Some(allow) = self.allow {
+            response.insert_header((ALLOW, allow));
+        }
+        if self.kind == Kind::Unauthorized {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
+        let body = self.body(base_url, request_id);
+        response.body(serde_json::to_vec(&body).expect("a problem is made of text and numbers"))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {}", self.kind.name(), self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    /// Never sent: [`dress`] knows the request, and makes the answer that is.
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        HttpResponse::new(self.status_code())
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::MissingHeader | AuthError::MalformedHeader | AuthError::InvalidKey => {
+                Self::new(Kind::Unauthorized, error)
+            }
+            AuthError::NotAdmin | AuthError::MissingScope(_) => Self::new(Kind::Forbidden, error),
+            AuthError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let kind = match error {
+            BodyError::TooLarge(_) => Kind::BodyTooLarge,
+            BodyError::TooSlow => Kind::BodyTimeout,
+            BodyError::Broken => Kind::Malformed,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            // While Redis is away every request meets it; the watch has said so once already.
+            StoreError::Unavailable(_) => tracing::debug!("{error}"),
+            StoreError::Corrupt(_) => tracing::error!("{error}"),
+        }
+        Self::new(Kind::Unavailable, "the store doesn't answer; nothing is lost, try again")
+            .retry_after(RETRY_AFTER_OUTAGE)
+    }
+}
+
+impl From<CreateError> for Problem {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::CodeTaken(_) => Self::new(Kind::CodeTaken, error),
+            CreateError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// What the caller's bucket held after this request, for the answer's header.
+#[derive(Clone, Copy)]
+pub struct RateLimit(pub Left);
+
+/// Wraps the routes of v2: problems become whole, and every answer gets what all of them carry.
+pub async fn dress(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, Error> {
+    let (request, mut response) = next.call(request).await?.into_parts();
+    let problem = response.error().and_then(|error| error.as_error::<Problem>()).cloned();
+    if let Some(problem) = problem {
+        let id = request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default();
+        response = problem.respond(&base_url(&request), &id);
+    }
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(RateLimit(left)) = request.extensions().get::<RateLimit>() {
+        headers.insert(RATE_LIMIT, HeaderValue::from(left.limit));
+        headers.insert(RATE_REMAINING, HeaderValue::from(left.remaining));
+        headers.insert(RATE_RESET, HeaderValue::from(left.reset.as_millis().div_ceil(1000).min(60) as u64));
+    }
+    Ok(ServiceResponse::new(request, response))
+}
+
+fn base_url(request: &actix_web::HttpRequest) -> String {
+    super::call::app(request).config.public.base_url.as_str().to_owned()
+}
