@@ -1,4 +1,4 @@
-//! The data directory belongs to one running instance: a lock file holds that.
+//! The data directory belongs to one running instance: a lock file holds that. And how much room its disk has.
 //!
 //! The lock is the kernel's (`flock`), so a killed process leaves none behind.
 
@@ -43,4 +43,22 @@ impl DataDirLock {
             Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
     }
+}
+
+/// The disk that a data directory is on.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk {
+    /// Without what is set aside for root.
+    pub free_bytes: u64,
+    pub size_bytes: u64,
+}
+
+/// Asks the kernel about the disk of `data_dir`.
+///
+/// # Errors
+///
+/// When the kernel can't say.
+pub fn disk(data_dir: &Path) -> io::Result<Disk> {
+    let stat = rustix::fs::statvfs(data_dir)?;
+    Ok(Disk { free_bytes: stat.f_bavail * stat.f_frsize, size_bytes: stat.f_blocks * stat.f_frsize })
 }

@@ -178,6 +178,7 @@ pub struct Metrics {
     cache_lookups: [IntCounter; CacheResult::ALL.len()],
     pub cache_entries: IntGauge,
     pub cache_bytes: IntGauge,
+    pub cache_bytes_max: IntGauge,
     pub clicks: ClickCounts,
     shown_clicks: Mutex<ShownClicks>,
     /// Applied a second time because Redis had gone back in time; in neither recorded nor flushed.
@@ -185,8 +186,13 @@ pub struct Metrics {
     pub clicks_oldest_pending_seconds: IntGauge,
     pub click_flush_duration: Histogram,
     pub click_journal_bytes: IntGauge,
+    pub click_journal_bytes_max: IntGauge,
+    pub data_dir_free_bytes: IntGauge,
+    pub data_dir_size_bytes: IntGauge,
     pub redis_up: IntGauge,
     pub redis_unsafe: IntGauge,
+    pub redis_memory_bytes: IntGauge,
+    pub redis_memory_bytes_max: IntGauge,
     redis_commands: [Histogram; Operation::ALL.len()],
     http_requests: IntCounterVec,
     http_durations: HistogramVec,
@@ -228,6 +234,7 @@ impl Metrics {
             cache_entries: register.gauge("merlink_link_cache_entries", "Links in memory."),
             cache_bytes: register
                 .gauge("merlink_link_cache_bytes", "Memory that the links in memory are reckoned to take."),
+            cache_bytes_max: register.gauge("merlink_link_cache_bytes_max", "redirect.cache_bytes_max."),
             clicks: ClickCounts::default(),
             shown_clicks: Mutex::new(ShownClicks::new(&register)),
             clicks_reapplied: register
@@ -242,9 +249,19 @@ impl Metrics {
                 REDIS_BUCKETS,
             ),
             click_journal_bytes: register.gauge("merlink_click_journal_bytes", "Disk that the click journal takes."),
+            click_journal_bytes_max: register.gauge("merlink_click_journal_bytes_max", "clicks.journal_bytes_max."),
+            data_dir_free_bytes: register
+                .gauge("merlink_data_dir_free_bytes", "Room left on the disk of data_dir for this user."),
+            data_dir_size_bytes: register.gauge("merlink_data_dir_size_bytes", "Size of the disk of data_dir."),
             redis_up: register.gauge("merlink_redis_up", "1 while Redis answers, 0 while it doesn't."),
             redis_unsafe: register
                 .gauge("merlink_redis_unsafe", "1 while Redis is set to evict links or not to persist them."),
+            redis_memory_bytes: register
+                .gauge("merlink_redis_memory_bytes", "Memory that Redis uses, as it said within the last minute."),
+            redis_memory_bytes_max: register.gauge(
+                "merlink_redis_memory_bytes_max",
+                "Memory that Redis may use: maxmemory, or what its machine has.",
+            ),
             redis_commands: Operation::ALL.map(|operation| redis_commands.with_label_values(&[operation.label()])),
             http_requests: register.counter_vec(
                 "merlink_http_requests_total",

@@ -260,6 +260,8 @@ async fn keep_checking_safety(app: Data<App>) {
 
 fn note_safety(safety: &Safety, metrics: &Metrics) {
     metrics.redis_unsafe.set(i64::from(!safety.dangers.is_empty()));
+    metrics.redis_memory_bytes.set(safety.memory_bytes.try_into().unwrap_or(i64::MAX));
+    metrics.redis_memory_bytes_max.set(safety.memory_bytes_max.try_into().unwrap_or(i64::MAX));
     for danger in safety.dangers.iter().chain(&safety.weaknesses) {
         tracing::warn!("{danger}");
     }

@@ -8,7 +8,7 @@ use actix_web::{
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::state::App;
+use crate::{data_dir, state::App};
 
 pub fn routes(config: &mut ServiceConfig) {
     config
@@ -20,9 +20,21 @@ pub fn routes(config: &mut ServiceConfig) {
 async fn metrics(app: Data<App>) -> HttpResponse {
     app.clicks.observe(Timestamp::now());
     app.cache.observe();
+    observe_bounds(&app);
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
         .body(app.metrics.render())
+}
+
+/// What memory and disk may be filled with. A disk that can't be asked keeps its last numbers: a failing one is the journal's to report.
+fn observe_bounds(app: &App) {
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    app.metrics.cache_bytes_max.set(bytes(app.config.redirect.cache_bytes_max));
+    app.metrics.click_journal_bytes_max.set(bytes(app.config.clicks.journal_bytes_max));
+    if let Ok(disk) = data_dir::disk(&app.config.data_dir) {
+        app.metrics.data_dir_free_bytes.set(bytes(disk.free_bytes));
+        app.metrics.data_dir_size_bytes.set(bytes(disk.size_bytes));
+    }
 }
 
 /// The process is alive. Touches nothing.

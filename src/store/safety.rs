@@ -16,6 +16,9 @@ pub struct Safety {
     pub dangers: Vec<String>,
     /// What weakens the promise without breaking it.
     pub weaknesses: Vec<String>,
+    /// Of all primaries together: what they use, and what they may use.
+    pub memory_bytes: u64,
+    pub memory_bytes_max: u64,
 }
 
 impl Store {
@@ -57,6 +60,8 @@ impl Safety {
     fn and(mut self, other: Self) -> Self {
         self.dangers.extend(other.dangers);
         self.weaknesses.extend(other.weaknesses);
+        self.memory_bytes += other.memory_bytes;
+        self.memory_bytes_max += other.memory_bytes_max;
         self
     }
 }
@@ -65,7 +70,13 @@ fn judge(info: &str, fsync: Option<&str>) -> Safety {
     let field = |name: &str| {
         info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
     };
-    let mut safety = Safety { version: field("redis_version").to_owned(), ..Safety::default() };
+    let bytes = |name: &str| field(name).parse().ok().filter(|bytes| *bytes > 0);
+    let mut safety = Safety {
+        version: field("redis_version").to_owned(),
+        memory_bytes: bytes("used_memory").unwrap_or_default(),
+        memory_bytes_max: bytes("maxmemory").or_else(|| bytes("total_system_memory")).unwrap_or_default(),
+        ..Safety::default()
+    };
     let policy = field("maxmemory_policy");
     if !policy.is_empty() && policy != "noeviction" {
         safety.dangers.push(format!(
@@ -114,6 +125,18 @@ mod tests {
             assert_eq!(judge(&SAFE.replace(from, to), Some("always")).dangers.len(), 1, "{to}");
         }
         assert_eq!(judge("redis_version:7\n", None).dangers.len(), 1);
+    }
+
+    #[test]
+    fn memory_is_bounded_by_maxmemory_or_else_by_the_machine() {
+        let memory = |info: &str| {
+            let safety = judge(info, None);
+            (safety.memory_bytes, safety.memory_bytes_max)
+        };
+        assert_eq!(memory("used_memory:5\r\ntotal_system_memory:9\r\nmaxmemory:7\r\n"), (5, 7));
+        assert_eq!(memory("used_memory:5\r\ntotal_system_memory:9\r\nmaxmemory:0\r\n"), (5, 9));
+        let both = judge("used_memory:5\nmaxmemory:7\n", None).and(judge("used_memory:1\nmaxmemory:8\n", None));
+        assert_eq!((both.memory_bytes, both.memory_bytes_max), (6, 15));
     }
 
     #[test]
