@@ -17,7 +17,7 @@ main() {
     for task in "$@"; do
         case $task in
         run) needs="rust c_compiler redis" ;;
-        test) needs="rust c_compiler redis chromium axe_core test_tools" ;;
+        test) needs="rust c_compiler redis test_tools" ;;
         build) needs="rust c_compiler" ;;
         lint) needs="rust c_compiler rust_components cargo_deny" ;;
         bench) needs="rust c_compiler redis bench_tools" ;;
@@ -55,23 +55,12 @@ need_redis() {
     has redis-server || has valkey-server || lacking redis-server redis valkey redis
 }
 
-# QR codes are read back as a phone would; an exported map of links is served by the server that it is for.
+# QR codes are read back as a phone would; an exported map of links is served by the server that it is for; promtool judges the
+# metrics, the rules and their unit tests.
 need_test_tools() {
+    has promtool || lacking prometheus prometheus golang-github-prometheus prometheus
     has zbarimg || lacking zbar-tools zbar zbar zbar
     has nginx || lacking nginx nginx nginx nginx
-}
-
-# Browser tests drive it over a pipe; nothing else of it is needed.
-need_chromium() {
-    has chromium || has chromium-browser || has google-chrome || lacking chromium chromium chromium chromium
-}
-
-# What the browser tests look for mistakes with. The lockfile says which version, and what is in it.
-need_axe_core() {
-    wanted=$(sed -n 's/^ *"axe-core": "\(.*\)"$/\1/p' tests/browser/package.json)
-    grep -qs "^  \"version\": \"$wanted\"" tests/browser/node_modules/axe-core/package.json && return
-    axe_core_missing=$wanted
-    has npm || lacking npm npm npm node
 }
 
 need_make() {
@@ -104,7 +93,6 @@ for_alpine=""        # and the others
 for_fedora=""
 for_macos=""
 cargo_deny_is_missing=""
-axe_core_missing=""
 
 # lacking DEBIAN ALPINE FEDORA MACOS: what each calls it.
 lacking() {
@@ -125,10 +113,6 @@ get_missing() {
                 "  Fedora           dnf install$for_fedora" \
                 "  macOS            brew install$for_macos (or, for a compiler alone, xcode-select --install)"
         fi
-    fi
-    if [ -n "$axe_core_missing" ]; then
-        say "axe-core is missing: getting version $axe_core_missing with npm"
-        npm ci --silent --prefix tests/browser </dev/null
     fi
     if [ -n "$cargo_deny_is_missing" ]; then
         say "cargo-deny is missing: building version $CARGO_DENY_VERSION with cargo, which takes a few minutes"
@@ -156,7 +140,7 @@ install_debian_packages() {
         $apt update || echo "merlink setup: apt-get update failed in part; trying with the lists that are there" >&2
         $apt install --no-install-recommends "$@"
         for service in "$@"; do
-            case $service in redis-server | nginx) ;; *) continue ;; esac
+            case $service in redis-server | nginx | prometheus) ;; *) continue ;; esac
             if [ -d /run/systemd/system ]; then
                 systemctl disable --now --quiet "$service.service" || true
             else

@@ -5,7 +5,6 @@
 // A table of a contract's rows reads best in one piece; clicks are compared as whole numbers.
 #![allow(clippy::too_many_lines, clippy::float_cmp, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
-mod chromium;
 mod harness;
 mod http;
 mod load;
@@ -14,7 +13,6 @@ mod redis_nodes;
 mod redis_server;
 
 mod clicks;
-mod pages;
 mod preview;
 mod redirect;
 mod transition;
@@ -29,6 +27,7 @@ mod api_v1_update;
 mod commands;
 mod limits;
 mod logs;
+mod monitoring;
 mod operator;
 mod settings;
 
