@@ -12,7 +12,7 @@ use crate::{
     api::{
         observe::{observe_v1, observe_v2},
         v1::urls,
-        v2::{call, keys, links, me, openapi, problem},
+        v2::{call, docs, keys, links, me, openapi, problem},
     },
     domain::Code,
     head::without_body,
@@ -76,12 +76,14 @@ static PUBLIC: &[Route] = &[
         paths: &["/api/v2/openapi.json"],
         mount: |at, config| api_v2(config, at.get(openapi::serve).head(openapi::serve), "GET, HEAD"),
     },
+    Route { paths: &["/api/v2/docs"], mount: |at, config| page(config, at.get(docs::docs).head(docs::docs)) },
     Route { paths: &["/api/v2/{rest:.*}", "/api/v2"], mount: |at, config| api_v2(config, at.to(call::unknown), "") },
+    Route { paths: &["/problems/{name}"], mount: |at, config| page(config, at.get(docs::problem).head(docs::problem)) },
     Route { paths: &["/api/{rest:.*}", "/api"], mount: |at, config| plain(config, at.to(urls::unknown_version)) },
 ];
 
 /// First segments that later parts of Merlink answer. They are kept free from the beginning: a code that is printed can't be taken back.
-static RESERVED_AHEAD: &[&str] = &["console", "problems"];
+static RESERVED_AHEAD: &[&str] = &["console"];
 
 /// Mounts the table. Behind it is only what [`claims`] and then no route wants, such as `/assets`.
 pub fn public(config: &mut ServiceConfig) {

@@ -99,7 +99,7 @@ pub struct Frame<'a> {
 }
 
 impl Frame<'_> {
-    fn offers_languages(&self) -> bool {
+    pub fn offers_languages(&self) -> bool {
         self.site.languages.offered().len() > 1
     }
 }

@@ -23,6 +23,7 @@ mod api_v1_auth;
 mod api_v1_create;
 mod api_v1_list;
 mod api_v1_update;
+mod api_v2_docs;
 
 mod commands;
 mod limits;

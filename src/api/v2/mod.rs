@@ -4,6 +4,7 @@
 //! `call.rs`, how requests are read in `fields.rs`, how a refusal looks in `problem.rs`.
 
 pub mod call;
+pub mod docs;
 pub mod fields;
 pub mod idempotency;
 pub mod keys;
