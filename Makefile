@@ -25,9 +25,20 @@ test: ## run the whole test suite
 	cargo test --locked --doc
 	cargo test --locked --lib --bins --tests --no-fail-fast
 
-test-faults: ## kill merlink 200 times and Redis 100 times under load, and compare every counter with the answers
+# The runs of docs/reliability.md in full, some 40 minutes; each can be made shorter: make test-faults KILLS=20 OUTAGE=30
+KILLS ?= 200
+FAILOVERS ?= 20
+OUTAGE ?= 600
+OUTAGE_RATE ?= 1000
+EDITS ?= 1000
+GUESSES ?= 60
+
+test-faults: ## break everything under load for 40 minutes, and compare every counter with the answers
 	@scripts/setup.sh test
-	MERLINK_TEST_KILLS=$(or $(KILLS),200) cargo test --locked --test it -- --exact --nocapture faults::clicks_stay_exact_through_kills
+	MERLINK_TEST_KILLS=$(KILLS) MERLINK_TEST_FAILOVERS=$(FAILOVERS) MERLINK_TEST_OUTAGE_SECONDS=$(OUTAGE) \
+	MERLINK_TEST_OUTAGE_REDIRECTS_PER_SECOND=$(OUTAGE_RATE) MERLINK_TEST_EDITS=$(EDITS) MERLINK_TEST_GUESSES_SECONDS=$(GUESSES) \
+	cargo test --locked --release --test it -- --nocapture --test-threads=1 \
+		runs:: sentinel::redirects_go_on cluster::redirects_go_on faults::replies_lost
 
 lint: ## check format, clippy's warnings, and licences and sources of the dependencies
 	@scripts/setup.sh lint

@@ -80,6 +80,8 @@ impl Random {
 pub struct Home {
     directory: TempDir,
     settings: BTreeMap<String, String>,
+    /// Words before each command: another program that runs it.
+    within: Vec<String>,
 }
 
 impl Home {
@@ -87,7 +89,7 @@ impl Home {
         let directory = TempDir::new().expect("a temporary directory can be made");
         let data_dir = directory.path().join("data").display().to_string();
         // The limits are off: most tests come from one address and do more than any one person would.
-        Self { directory, settings: BTreeMap::new() }
+        Self { directory, settings: BTreeMap::new(), within: Vec::new() }
             .set("public.listen", "127.0.0.1:0")
             .set("operator.listen", "127.0.0.1:0")
             .set("data_dir", data_dir)
@@ -112,6 +114,12 @@ impl Home {
     /// Any other variable of the environment, `PATH` among them.
     pub fn environment(mut self, variable: &str, value: &str) -> Self {
         self.settings.insert(variable.into(), value.into());
+        self
+    }
+
+    /// Has another program run merlink, as `nsenter --mount=… --` does. It must become merlink, not start it.
+    pub fn within(mut self, words: Vec<String>) -> Self {
+        self.within = words;
         self
     }
 
@@ -178,8 +186,9 @@ impl Home {
     }
 
     fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
-        let mut command = Command::new(MERLINK);
-        command.args(arguments).current_dir(self.path()).stdin(Stdio::null()).env_clear();
+        let words: Vec<&OsStr> = self.within.iter().map(OsStr::new).chain([OsStr::new(MERLINK)]).collect();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(arguments).current_dir(self.path()).stdin(Stdio::null()).env_clear();
         for kept in ["PATH", "HOME", "TMPDIR", "LLVM_PROFILE_FILE"] {
             if let Some(value) = std::env::var_os(kept) {
                 command.env(kept, value);
@@ -537,6 +546,11 @@ impl Server {
             thread::sleep(POLL_INTERVAL);
         }
         status.code()
+    }
+
+    #[track_caller]
+    pub fn process_id(&self) -> u32 {
+        lock(&self.process).as_ref().expect("the server runs").child.id()
     }
 
     /// Only sends the signal.

@@ -10,9 +10,9 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
-    faults::StopAtEnd,
     harness::{Beginning, CURL, Home, PATIENCE, Server, eventually},
     http::Request,
+    load::StopAtEnd,
     redis_server::{RedisServer, free_address, is_alive, process_id, running_in, signal},
 };
 

@@ -11,6 +11,7 @@ mod load;
 mod proxy;
 mod redis_nodes;
 mod redis_server;
+mod small_disk;
 
 mod clicks;
 mod preview;
@@ -42,6 +43,7 @@ mod instances;
 mod lifecycle;
 mod nodes;
 mod outage;
+mod runs;
 mod sentinel;
 mod tls;
 

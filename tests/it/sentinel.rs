@@ -1,11 +1,14 @@
 //! Redis with replicas, watched over by Sentinels: failovers under load, without a restart of merlink.
 
+use std::{iter::repeat_n, time::Instant};
+
 use serde_json::json;
 
 use crate::{
     harness::{Home, Server, eventually},
     load::{self, Answered},
     redis_nodes::SentinelGroup,
+    runs::{FAILOVERS, length_of_run},
 };
 
 const TARGET: &str = "https://www.iras.gov.sg/taxes";
@@ -27,10 +30,14 @@ fn redirects_go_on_and_clicks_stay_exact_through_failovers_of_every_kind() {
     let codes = load::warm_links(&[&server, &other], &amy, 10, &answered);
     amy.creates("edited", TARGET);
 
-    for how in ["demoted", "frozen", "killed"] {
+    let failovers = length_of_run(FAILOVERS, 1) as usize;
+    let started = Instant::now();
+    let kinds = ["demoted", "frozen"].into_iter().chain(repeat_n("killed", failovers));
+    for (number, kind) in kinds.enumerate() {
+        let how = format!("{kind}-{number}");
         let old = group.primary();
         load::during(&server, &maker, &codes, &answered, || {
-            match how {
+            match kind {
                 "killed" => group.nodes[old].kill(),
                 "demoted" => {
                     group.sentinels[0].ask::<()>(&["SENTINEL", "FAILOVER", "main"]).expect("the Sentinel agrees");
@@ -47,8 +54,11 @@ fn redirects_go_on_and_clicks_stay_exact_through_failovers_of_every_kind() {
                 (server.follow(&code).status == 302).then_some(())
             });
             // A frozen one goes on, believes itself to be the primary for some ten seconds more, and is then told otherwise.
-            if how == "frozen" {
-                group.nodes[old].thaw();
+            match kind {
+                "frozen" => group.nodes[old].thaw(),
+                "killed" if number > failovers => {}
+                "killed" => group.nodes[old].start_again(),
+                _ => {}
             }
             for number in 0..20 {
                 let answer = amy.create(&json!({"shortUrl": format!("behind-{how}-{number}"), "longUrl": TARGET}));
@@ -71,6 +81,10 @@ fn redirects_go_on_and_clicks_stay_exact_through_failovers_of_every_kind() {
     server.await_flushed();
     other.await_flushed();
     load::assert_clicks_are_exact(&amy, &answered);
+    println!(
+        "Sentinel: 1 primary demoted, 1 frozen, {failovers} killed: {answered}, in {} s",
+        started.elapsed().as_secs()
+    );
 }
 
 #[test]
