@@ -6,7 +6,7 @@ use crate::{
     domain::{Code, Description, Email, Link, LinkState, Source, Tags, Target},
     routes,
     state::App,
-    store::{Actor, BrowseQuery, Browsed, Change, Changed, Created, NewLink, Reach, Revision, Sort, StoreError},
+    store::{Actor, BrowseQuery, Browsed, Change, Changed, Created, NewLink, Reach, Revision, StoreError},
 };
 
 /// Draws of a random code. At ten million links each is free with 99.999 %.
@@ -102,8 +102,7 @@ pub async fn create(app: &App, wish: Wish, attempt: &Attempt, by: &Actor) -> Res
         if !routes::is_reserved(&code)
             && let Created::Yes(link) = app.store.create_link(&new).await?
         {
-            // The message to all caches comes back to this one too, but the answer to the officer may be faster.
-            app.cache.forget(code.as_str(), link.version);
+            app.link_changed(code.as_str(), link.version);
             app.metrics.link_created(wish.source);
             return Ok(link);
         }
@@ -132,7 +131,7 @@ pub async fn change(
         // The change may have been made although its answer was lost.
         Err(_) => u64::MAX,
     };
-    app.cache.forget(code.as_str(), version);
+    app.link_changed(code.as_str(), version);
     changed
 }
 
@@ -159,6 +158,9 @@ pub async fn transfer(
     let Transfer { code, to, expected_version } = transfer;
     let change = Change { owner: Some(to.clone()), ..Change::default() };
     let changed = app.store.change_link(code, reach, &change, *expected_version, attempt.at, by).await?;
+    if let Changed::Yes(listed) = &changed {
+        app.link_changed(code.as_str(), listed.link.version);
+    }
     if attempt.mark.is_some() && !matches!(changed, Changed::Yes(_)) {
         // Perhaps this attempt came before, and the link has left the caller's reach by it.
         let last = app.store.link_history(code, None, 1).await?.and_then(|mut past| past.pop());
@@ -181,9 +183,9 @@ pub async fn transfer(
 ///
 /// When the store can't be asked.
 pub async fn browse(app: &App, owner: &Email, query: &BrowseQuery) -> Result<Browsed, StoreError> {
-    let ranked = match query.sort {
-        Sort::MostClicks | Sort::FewestClicks => app.rankings.of(&app.store, owner, &query.filter).await?,
-        Sort::NewestFirst | Sort::OldestFirst | Sort::Code => [].into(),
+    let ranked = match query.sort.ranked_by() {
+        Some(rank_by) => app.rankings.of(&app.store, owner, &query.filter, rank_by).await?,
+        None => [].into(),
     };
     app.store.browse_links(owner, query, &ranked, Timestamp::now()).await
 }

@@ -181,7 +181,11 @@ fn operator_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> 
 }
 
 fn background_tasks(app: &Data<App>) -> Vec<JoinHandle<()>> {
-    let events = CacheEvents { cache: Arc::clone(&app.cache), metrics: Arc::clone(&app.metrics) };
+    let events = CacheEvents {
+        cache: Arc::clone(&app.cache),
+        rankings: Arc::clone(&app.rankings),
+        metrics: Arc::clone(&app.metrics),
+    };
     let mut tasks = vec![
         tokio::spawn(store::watch(app.store.clone(), events)),
         tokio::spawn(keep_checking_safety(Data::clone(app))),

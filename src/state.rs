@@ -53,7 +53,7 @@ pub struct App {
     pub misses: Option<PerMinute<IpAddr>>,
     /// Look-ups for all visitors together who are beyond that.
     pub lookups_for_guessers: PerMinute<()>,
-    pub rankings: Rankings,
+    pub rankings: Arc<Rankings>,
     totals: Mutex<Counted>,
     stopping: AtomicBool,
 }
@@ -77,7 +77,7 @@ impl App {
             api_requests: PerMinute::new(config.limits.api_per_minute),
             misses: PerMinute::new(config.limits.misses_per_minute),
             lookups_for_guessers: PerMinute::in_bursts(LOOKUPS_FOR_GUESSERS_PER_MINUTE, LOOKUPS_FOR_GUESSERS_AT_ONCE),
-            rankings: Rankings::default(),
+            rankings: Arc::default(),
             totals: Mutex::default(),
             stopping: AtomicBool::new(false),
             config,
@@ -95,6 +95,13 @@ impl App {
     /// What a citizens' page is drawn with. Links to other languages take `query` along.
     pub fn frame<'a>(&'a self, words: &'a Language, query: &'a str) -> Frame<'a> {
         Frame { site: &self.site, look: &self.look, words, query }
+    }
+
+    /// Notes that this process created or changed a link. The message to all nodes comes back to this one too, but the answer to the officer
+    /// may be faster.
+    pub fn link_changed(&self, code: &str, version: u64) {
+        self.cache.forget(code, version);
+        self.rankings.link_changed();
     }
 
     /// Says that the process is about to end: from now on it isn't ready.
@@ -121,9 +128,10 @@ impl App {
     }
 }
 
-/// Keeps the cache in step with the store.
+/// Keeps what is in memory in step with the store.
 pub struct CacheEvents {
     pub cache: Arc<LinkCache>,
+    pub rankings: Arc<Rankings>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -136,6 +144,7 @@ impl LinkEvents for CacheEvents {
 
     fn changed(&self, code: &str, version: u64) {
         self.cache.forget(code, version);
+        self.rankings.link_changed();
     }
 
     fn disconnected(&self, reason: &str) {

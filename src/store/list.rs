@@ -118,6 +118,23 @@ pub struct Place {
     pub code: Code,
 }
 
+/// What a whole list is sorted by before a page of it can be told. By time, the index is sorted already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RankBy {
+    Clicks,
+    Code,
+}
+
+impl Sort {
+    pub fn ranked_by(self) -> Option<RankBy> {
+        match self {
+            Self::NewestFirst | Self::OldestFirst => None,
+            Self::MostClicks | Self::FewestClicks => Some(RankBy::Clicks),
+            Self::Code => Some(RankBy::Code),
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Browsed {
     pub links: Vec<ListedLink>,
@@ -192,7 +209,7 @@ impl Store {
         Ok(Page { links, count })
     }
 
-    /// An owner's links from one place on. `ranked` is what [`Store::rank_links`] answers for them, when they are sorted by clicks.
+    /// An owner's links from one place on. `ranked` is what [`Store::rank_links`] answers for them, unless they are sorted by time.
     ///
     /// # Errors
     ///
@@ -208,14 +225,7 @@ impl Store {
         let mut candidates = match query.sort {
             Sort::NewestFirst => Candidates::walk(&index, Direction::NewestFirst, query.after.clone()),
             Sort::OldestFirst => Candidates::walk(&index, Direction::OldestFirst, query.after.clone()),
-            Sort::MostClicks | Sort::FewestClicks => Candidates::ranked(ranked, query),
-            Sort::Code => {
-                let mut entries = self.index_all(&index).await?;
-                if let Some(after) = &query.after {
-                    entries.retain(|entry| entry.code > after.code);
-                }
-                Candidates::ByCode(entries)
-            }
+            Sort::MostClicks | Sort::FewestClicks | Sort::Code => Candidates::ranked(ranked, query),
         };
         let started = Instant::now();
         let mut found: Vec<(Place, Link)> = Vec::new();
@@ -243,23 +253,34 @@ impl Store {
         Ok(Browsed { links, next })
     }
 
-    /// All links of an owner that have the filter's first tag, if it has one, those with the most clicks first. Costs one HGET a link.
+    /// All links of an owner that have the filter's first tag, if it has one: by clicks, most first, or by code. Costs the reading of the
+    /// whole index, and by clicks one HGET a link.
     ///
     /// # Errors
     ///
     /// When Redis can't be asked or holds what no merlink wrote.
-    pub async fn rank_links(&self, owner: &Email, filter: &Filter) -> Result<Arc<[Candidate]>, StoreError> {
+    pub async fn rank_links(
+        &self,
+        owner: &Email,
+        filter: &Filter,
+        rank_by: RankBy,
+    ) -> Result<Arc<[Candidate]>, StoreError> {
         let entries = self.index_all(&index_for(owner, filter)).await?;
         let mut ranked = Vec::with_capacity(entries.len());
-        for chunk in entries.chunks(READ_AT_ONCE) {
-            let codes: Vec<Code> = chunk.iter().map(|entry| entry.code.clone()).collect();
-            let clicks = self.ask(Operation::LinkList, async |redis| read_clicks(redis, &codes).await).await?;
-            for (entry, clicks) in chunk.iter().zip(clicks) {
-                let rank = i64::try_from(clicks.unwrap_or(0)).unwrap_or(i64::MAX);
-                ranked.push(Candidate { rank, entry: entry.clone() });
+        match rank_by {
+            RankBy::Code => ranked.extend(entries.into_iter().map(|entry| Candidate { rank: 0, entry })),
+            RankBy::Clicks => {
+                for chunk in entries.chunks(READ_AT_ONCE) {
+                    let codes: Vec<Code> = chunk.iter().map(|entry| entry.code.clone()).collect();
+                    let clicks = self.ask(Operation::LinkList, async |redis| read_clicks(redis, &codes).await).await?;
+                    for (entry, clicks) in chunk.iter().zip(clicks) {
+                        let rank = i64::try_from(clicks.unwrap_or(0)).unwrap_or(i64::MAX);
+                        ranked.push(Candidate { rank, entry: entry.clone() });
+                    }
+                }
             }
         }
-        ranked.sort_unstable_by(most_clicks_first);
+        ranked.sort_unstable_by(highest_first);
         Ok(ranked.into())
     }
 
@@ -389,8 +410,6 @@ impl Candidate {
 enum Candidates {
     /// An index, read as far as it is needed.
     Walk { walk: Walk, read: VecDeque<Entry> },
-    /// All that are left, in no order.
-    ByCode(Vec<Entry>),
     /// Those between two places of a ranking.
     Ranked { all: Arc<[Candidate]>, left: Range<usize>, from_the_end: bool },
 }
@@ -408,9 +427,9 @@ impl Candidates {
             Some(after) => {
                 let after = Candidate { rank: after.rank, entry: Entry { created_ms: 0, code: after.code.clone() } };
                 if from_the_end {
-                    0..all.partition_point(|candidate| most_clicks_first(candidate, &after).is_lt())
+                    0..all.partition_point(|candidate| highest_first(candidate, &after).is_lt())
                 } else {
-                    all.partition_point(|candidate| most_clicks_first(candidate, &after).is_le())..all.len()
+                    all.partition_point(|candidate| highest_first(candidate, &after).is_le())..all.len()
                 }
             }
         };
@@ -427,14 +446,6 @@ impl Candidates {
                 let some = read.drain(..count.min(read.len()));
                 some.map(|entry| Candidate { rank: entry.created_ms, entry }).collect()
             }
-            Self::ByCode(left) => {
-                if count < left.len() {
-                    left.select_nth_unstable_by(count, |a, b| a.code.cmp(&b.code));
-                }
-                let mut some: Vec<Entry> = left.drain(..count.min(left.len())).collect();
-                some.sort_unstable_by(|a, b| a.code.cmp(&b.code));
-                some.into_iter().map(|entry| Candidate { rank: 0, entry }).collect()
-            }
             Self::Ranked { all, left, from_the_end } => {
                 let count = count.min(left.len());
                 if *from_the_end {
@@ -449,6 +460,7 @@ impl Candidates {
     }
 }
 
-fn most_clicks_first(a: &Candidate, b: &Candidate) -> Ordering {
+/// Those of one rank by code: where all have the same, the order is the code's.
+fn highest_first(a: &Candidate, b: &Candidate) -> Ordering {
     b.rank.cmp(&a.rank).then_with(|| a.entry.code.cmp(&b.entry.code))
 }

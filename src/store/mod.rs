@@ -50,7 +50,7 @@ pub use clicks::{ClickStore, Counted, Stretch};
 pub use embedded::{Embedded, EmbeddedError};
 pub use idempotency::{Answer, Begun, Held};
 pub use links::{Change, Changed, Created, ListedLink, NewLink, Reach, Revision};
-pub use list::{BrowseQuery, Browsed, Candidate, Filter, ListQuery, OrderBy, Page, Place, Search, Sort};
+pub use list::{BrowseQuery, Browsed, Candidate, Filter, ListQuery, OrderBy, Page, Place, RankBy, Search, Sort};
 pub use repair::Repaired;
 pub use resolve::{Described, Lane, Resolved};
 pub use safety::Safety;
