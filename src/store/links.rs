@@ -524,6 +524,47 @@ pub(super) async fn read_links(
     Ok(codes.iter().zip(answers).map(link).collect())
 }
 
+/// What of a link is looked through in a search.
+pub(super) struct Outline {
+    pub target: String,
+    pub description: String,
+    pub state: LinkState,
+    pub tags: Tags,
+}
+
+impl Outline {
+    pub fn of(link: &Link) -> Self {
+        Self {
+            target: link.target.as_str().to_owned(),
+            description: link.description.as_str().to_owned(),
+            state: link.state,
+            tags: link.tags.clone(),
+        }
+    }
+}
+
+/// The outline of each code's link; nothing where there is none or it is damaged.
+pub(super) async fn read_outlines(redis: &mut Connection, codes: &[&Code]) -> Result<Vec<Option<Outline>>, RedisError> {
+    let read = |code: &&Code| {
+        let mut read = cmd("HMGET");
+        read.arg(keys::link(code.as_str()));
+        read.arg(link_field::TARGET).arg(link_field::DESCRIPTION).arg(link_field::STATE).arg(link_field::TAGS);
+        read
+    };
+    let answers = redis.each(codes.iter().map(read).collect()).await?;
+    let outline = |answer: Result<Value, RedisError>| {
+        type Fields = (String, Option<String>, Option<String>, Option<String>);
+        let (target, description, state, tags): Fields = redis::from_redis_value(answer.ok()?).ok()?;
+        Some(Outline {
+            target,
+            description: description.unwrap_or_default(),
+            state: decode_state(state.as_deref()),
+            tags: Tags::from_store(tags.as_deref().unwrap_or_default().split(',')),
+        })
+    };
+    Ok(answers.into_iter().map(outline).collect())
+}
+
 /// The total of each code's clicks.
 pub(super) async fn read_clicks(
     redis: &mut Connection,

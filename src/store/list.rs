@@ -18,7 +18,7 @@ use super::{
     ListedLink, Store, StoreError,
     index::{Direction, Entry, Walk},
     keys,
-    links::{indexes, read_clicks, read_links},
+    links::{Outline, indexes, read_clicks, read_links, read_outlines},
 };
 use crate::{
     domain::{Code, Email, Link, LinkState, Tag},
@@ -75,10 +75,10 @@ impl Search {
         Some(Self { text: text.to_lowercase(), in_description }).filter(|search| !search.text.is_empty())
     }
 
-    fn finds(&self, link: &Link) -> bool {
-        link.code.as_str().contains(&self.text)
-            || link.target.as_str().to_ascii_lowercase().contains(&self.text)
-            || (self.in_description && link.description.as_str().to_lowercase().contains(&self.text))
+    fn finds(&self, code: &Code, outline: &Outline) -> bool {
+        code.as_str().contains(&self.text)
+            || outline.target.to_ascii_lowercase().contains(&self.text)
+            || (self.in_description && outline.description.to_lowercase().contains(&self.text))
     }
 }
 
@@ -192,7 +192,8 @@ impl Store {
         let index = keys::owner(owner);
         let entries = self.index_all(&index).await?;
         let read = self.read_entries(owner, &index, &entries, now).await?;
-        let matching = read.links.into_iter().flatten().filter(|link| query.filter.matches(link));
+        let matching =
+            read.links.into_iter().flatten().filter(|link| query.filter.matches(&link.code, &Outline::of(link)));
         let mut links = self.with_clicks(matching.collect()).await?;
         links.sort_by(|a, b| {
             let order = match query.order_by {
@@ -234,10 +235,11 @@ impl Store {
             let wanted = if query.filter.is_indexed() { query.limit + 1 - found.len() } else { READ_AT_ONCE };
             let some = candidates.next(self, wanted).await?;
             let Some(last) = some.last().map(Candidate::place) else { break None };
+            let some = if query.filter.is_indexed() { some } else { self.sift(some, &query.filter).await? };
             let entries: Vec<Entry> = some.iter().map(|candidate| candidate.entry.clone()).collect();
             let read = self.read_entries(owner, &index, &entries, now).await?;
             for (candidate, link) in some.iter().zip(read.links) {
-                let matching = link.filter(|link| query.filter.matches(link));
+                let matching = link.filter(|link| query.filter.matches(&link.code, &Outline::of(link)));
                 let new = matching.filter(|link| found.iter().all(|(_, other)| other.code != link.code));
                 found.extend(new.map(|link| (candidate.place(), link)));
             }
@@ -304,6 +306,17 @@ impl Store {
         let mut used = used.into_iter();
         tags.retain(|_| used.next().unwrap_or(false));
         Ok(tags)
+    }
+
+    /// Leaves out candidates that don't match, by as little of each link as tells. What can't be told is left to [`Self::read_entries`].
+    async fn sift(&self, candidates: Vec<Candidate>, filter: &Filter) -> Result<Vec<Candidate>, StoreError> {
+        let codes: Vec<&Code> = candidates.iter().map(|candidate| &candidate.entry.code).collect();
+        let outlines = self.ask(Operation::LinkList, async |redis| read_outlines(redis, &codes).await).await?;
+        let unclear_or_matching = |(candidate, outline): (Candidate, Option<Outline>)| {
+            let matches = outline.is_none_or(|outline| filter.matches(&candidate.entry.code, &outline));
+            matches.then_some(candidate)
+        };
+        Ok(candidates.into_iter().zip(outlines).filter_map(unclear_or_matching).collect())
     }
 
     /// Reads the links of `entries`. Entries that disagree with their links are mended: dropped, or put where they belong.
@@ -393,10 +406,10 @@ impl Filter {
         self.search.is_none() && self.state.is_none() && self.tags.len() <= 1
     }
 
-    fn matches(&self, link: &Link) -> bool {
-        self.state.is_none_or(|state| state == link.state)
-            && self.tags.iter().all(|tag| link.tags.contains(tag))
-            && self.search.as_ref().is_none_or(|search| search.finds(link))
+    fn matches(&self, code: &Code, outline: &Outline) -> bool {
+        self.state.is_none_or(|state| state == outline.state)
+            && self.tags.iter().all(|tag| outline.tags.contains(tag))
+            && self.search.as_ref().is_none_or(|search| search.finds(code, outline))
     }
 }
 
