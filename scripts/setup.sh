@@ -17,7 +17,7 @@ main() {
     for task in "$@"; do
         case $task in
         run) needs="rust c_compiler redis" ;;
-        test) needs="rust c_compiler redis test_tools" ;;
+        test) needs="rust c_compiler redis chromium axe_core test_tools" ;;
         build) needs="rust c_compiler" ;;
         lint) needs="rust c_compiler rust_components cargo_deny" ;;
         bench) needs="rust c_compiler redis bench_tools" ;;
@@ -63,6 +63,19 @@ need_test_tools() {
     has nginx || lacking nginx nginx nginx nginx
 }
 
+# Browser tests drive it over a pipe; nothing else of it is needed.
+need_chromium() {
+    has chromium || has chromium-browser || has google-chrome || lacking chromium chromium chromium chromium
+}
+
+# What the browser tests look for mistakes with. The lockfile says which version, and what is in it.
+need_axe_core() {
+    wanted=$(sed -n 's/^ *"axe-core": "\(.*\)"$/\1/p' tests/browser/package.json)
+    grep -qs "^  \"version\": \"$wanted\"" tests/browser/node_modules/axe-core/package.json && return
+    axe_core_missing=$wanted
+    has npm || lacking npm npm npm node
+}
+
 need_make() {
     has make || lacking make make make make
 }
@@ -93,6 +106,7 @@ for_alpine=""        # and the others
 for_fedora=""
 for_macos=""
 cargo_deny_is_missing=""
+axe_core_missing=""
 
 # lacking DEBIAN ALPINE FEDORA MACOS: what each calls it.
 lacking() {
@@ -113,6 +127,10 @@ get_missing() {
                 "  Fedora           dnf install$for_fedora" \
                 "  macOS            brew install$for_macos (or, for a compiler alone, xcode-select --install)"
         fi
+    fi
+    if [ -n "$axe_core_missing" ]; then
+        say "axe-core is missing: getting version $axe_core_missing with npm"
+        npm ci --silent --prefix tests/browser </dev/null
     fi
     if [ -n "$cargo_deny_is_missing" ]; then
         say "cargo-deny is missing: building version $CARGO_DENY_VERSION with cargo, which takes a few minutes"

@@ -5,6 +5,7 @@
 // A table of a contract's rows reads best in one piece; clicks are compared as whole numbers.
 #![allow(clippy::too_many_lines, clippy::float_cmp, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
+mod chromium;
 mod harness;
 mod http;
 mod load;
@@ -14,6 +15,7 @@ mod redis_server;
 mod small_disk;
 
 mod clicks;
+mod pages;
 mod preview;
 mod redirect;
 mod transition;
