@@ -130,9 +130,15 @@ impl LinkCache {
         }
     }
 
-    /// What `code`, in lower case, leads to, if that is in memory, proven, and not due to be checked: then there is nothing to ask.
-    pub fn recall(&self, code: &str, now: Instant) -> Option<Arc<CachedLink>> {
-        let link = self.links.get(code)?;
+    /// What `code`, in lower case, leads to, if that is in memory, proven, not due to be checked and `enough` to answer with: then there is
+    /// nothing to ask.
+    pub fn recall(
+        &self,
+        code: &str,
+        now: Instant,
+        enough: impl FnOnce(&CachedLink) -> bool,
+    ) -> Option<Arc<CachedLink>> {
+        let link = self.links.get(code).filter(|link| enough(link))?;
         let is_proven = link.checked_at_ms >= self.proven_since_ms.load(Ordering::Acquire);
         if !is_proven || self.clock_ms_at(now).saturating_sub(link.checked_at_ms) > self.revalidate_after_ms {
             return None;

@@ -22,6 +22,7 @@ use crate::{
     redirect::{
         deny::DenyList,
         fixed::FixedPages,
+        gone::GonePages,
         pages::{Frame, Look},
     },
     site::Site,
@@ -47,6 +48,7 @@ pub struct App {
     pub site: Site,
     pub look: Look,
     pub pages: FixedPages,
+    pub gone_pages: GonePages,
     /// Requests by API key. `None`: unlimited.
     pub api_requests: Option<PerMinute<String>>,
     /// Visits of unknown codes by visitor. `None`: unlimited.
@@ -72,6 +74,7 @@ impl App {
             cache: Arc::new(LinkCache::new(&config.redirect, Arc::clone(&metrics))),
             denied: Arc::default(),
             pages: FixedPages::new(&site, &look),
+            gone_pages: GonePages::default(),
             look,
             site,
             api_requests: PerMinute::new(config.limits.api_per_minute),

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 
 use super::{
     fixed::{self, Page, X_ROBOTS_TAG},
-    preview, query, transition, visitor,
+    gone, preview, query, transition, visitor,
 };
 use crate::{
     cache::{CachedLink, Resolution},
@@ -42,8 +42,9 @@ pub fn at_once(request: &RequestHead, app: &App) -> Option<HttpResponse> {
     if app.denied.contains(&visit.code) {
         return None;
     }
-    let link = app.cache.recall(&visit.code, arrived)?;
-    let (outcome, response) = go(request, app, &visit, &link, Timestamp::now());
+    let now = Timestamp::now();
+    let link = app.cache.recall(&visit.code, arrived, |link| is_live(link, now))?;
+    let (outcome, response) = go(request, app, &visit, &link, now);
     app.metrics.redirect(outcome, arrived.elapsed());
     Some(head::strip(&request.method, response))
 }
@@ -80,13 +81,19 @@ fn path_of(request: &RequestHead) -> &str {
 async fn answer(request: &RequestHead, app: &App, lane: &Lane) -> (Option<Outcome>, HttpResponse) {
     let Some(visit) = code::visited(path_of(request)) else { return counted(unknown(request, app)) };
     if app.denied.contains(&visit.code) {
-        return counted(gone(request, app));
+        return counted((Outcome::Gone, fixed::answer(app, request, Page::Gone)));
     }
     match app.cache.resolve(&visit.code, lane, || may_be_looked_up(request, app)).await {
-        Resolution::Found(link) if visit.preview && is_live(&link, Timestamp::now()) => {
-            preview::answer(app, request, lane, &visit.code, &link).await
+        Resolution::Found(link) => {
+            let now = Timestamp::now();
+            if !is_live(&link, now) {
+                counted((Outcome::Gone, gone::answer(app, request, lane, &visit.code, &link).await))
+            } else if visit.preview {
+                preview::answer(app, request, lane, &visit.code, &link).await
+            } else {
+                counted(go(request, app, &visit, &link, now))
+            }
         }
-        Resolution::Found(link) => counted(go(request, app, &visit, &link, Timestamp::now())),
         Resolution::Unknown => counted(unknown(request, app)),
         Resolution::Unavailable => counted((Outcome::Unavailable, fixed::answer(app, request, Page::Unavailable))),
         Resolution::Refused => counted(limited(request, app)),
@@ -105,9 +112,6 @@ fn go(
     link: &CachedLink,
     now: Timestamp,
 ) -> (Outcome, HttpResponse) {
-    if !is_live(link, now) {
-        return gone(request, app);
-    }
     let visitor = visitor::classify(&request.headers);
     let reworded = transition::is_reworded(app, request, visitor);
     if request.method == Method::GET && !reworded {
@@ -138,10 +142,6 @@ fn redirect(location: HeaderValue) -> HttpResponse {
     headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
-}
-
-fn gone(request: &RequestHead, app: &App) -> (Outcome, HttpResponse) {
-    (Outcome::Gone, fixed::answer(app, request, Page::Gone))
 }
 
 /// A visitor may guess so many codes a minute.

@@ -6,6 +6,7 @@ pub mod deny;
 pub mod fixed;
 pub mod follow;
 pub mod front;
+pub mod gone;
 pub mod pages;
 pub mod preview;
 mod query;

@@ -1,4 +1,4 @@
-//! The preview page, `/code+`: where a link leads, which agency owns it, since when. Never counted.
+//! The preview page, `/code+`: where a link leads, which agency owns it, since when, what for and whom to ask. Never counted.
 
 use actix_web::{HttpResponse, dev::RequestHead, http::StatusCode};
 
@@ -13,7 +13,7 @@ use crate::{
     store::{Lane, StoreError},
 };
 
-/// Answers for a code that is known to be live. Owner and date aren't kept in memory, so Redis is asked.
+/// Answers for a code that is known to be live. What the page tells besides isn't kept in memory, so Redis is asked.
 pub async fn answer(
     app: &App,
     request: &RequestHead,
@@ -28,8 +28,8 @@ pub async fn answer(
                 target: &link.target(),
                 agency: described.owner.domain(),
                 created_on: described.created_at.to_zoned(app.config.clicks.timezone.clone()).date(),
-                purpose: None,
-                contact: None,
+                purpose: described.purpose(),
+                contact: described.contact.as_ref(),
             };
             let choice = fixed::language(app, request);
             let page = pages::preview(app.frame(choice.language, ""), &preview);

@@ -13,7 +13,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    domain::{Email, LinkState, Target},
+    domain::{Description, Email, LinkState, Target},
     metrics::Operation,
 };
 
@@ -27,11 +27,20 @@ pub struct Resolved {
     pub version: u64,
 }
 
-/// Who owns a link, and since when: what a preview tells besides.
+/// Who owns a link, since when, what for and whom to ask: what the pages about a link tell besides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
     pub owner: Email,
     pub created_at: Timestamp,
+    pub description: Description,
+    pub contact: Option<Email>,
+}
+
+impl Described {
+    /// The description, if there is one.
+    pub fn purpose(&self) -> Option<&str> {
+        Some(self.description.as_str()).filter(|text| !text.is_empty())
+    }
 }
 
 /// One worker's connection for look-ups.
@@ -66,7 +75,7 @@ impl Lane {
         decode(&key, fields.map_err(|error| error.about(&key))?)
     }
 
-    /// Who owns a link, and since when; `None` when it never existed.
+    /// Who owns a link, since when, what for and whom to ask; `None` when it never existed.
     ///
     /// # Errors
     ///
@@ -74,16 +83,22 @@ impl Lane {
     pub async fn describe(&self, code: &str) -> Result<Option<Described>, StoreError> {
         let key = keys::link(code);
         let mut read = redis::cmd("HMGET");
-        read.arg(&key).arg(&[link_field::OWNER, link_field::CREATED]);
+        read.arg(&key).arg(&[link_field::OWNER, link_field::CREATED, link_field::DESCRIPTION, link_field::CONTACT]);
         let fields = self.0.ask(Operation::Resolve, async |redis| read.query_async(redis).await).await;
-        let (owner, created): (Option<String>, Option<i64>) = fields.map_err(|error| error.about(&key))?;
+        let (owner, created, description, contact): DescribedFields = fields.map_err(|error| error.about(&key))?;
         let Some(owner) = owner else { return Ok(None) };
         let created_at = created.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let created_at = created_at.ok_or_else(|| StoreError::Corrupt(format!("{key}: no time of creation")))?;
-        Ok(Some(Described { owner: Email::from_store(owner), created_at }))
+        Ok(Some(Described {
+            owner: Email::from_store(owner),
+            created_at,
+            description: description.map(Description::from_store).unwrap_or_default(),
+            contact: contact.filter(|address| !address.is_empty()).map(Email::from_store),
+        }))
     }
 }
 
+type DescribedFields = (Option<String>, Option<i64>, Option<String>, Option<String>);
 type Fields = (Option<String>, Option<String>, Option<String>, Option<String>, Option<u64>);
 
 fn decode(key: &str, fields: Fields) -> Result<Option<Resolved>, StoreError> {

@@ -15,6 +15,7 @@ mod redis_server;
 mod small_disk;
 
 mod clicks;
+mod languages;
 mod pages;
 mod preview;
 mod redirect;
