@@ -107,6 +107,7 @@ impl Problem {
         let places: Vec<&str> = mistakes
             .iter()
             .filter_map(|mistake| mistake.pointer.as_deref().or(mistake.parameter.as_deref()))
+            .map(|place| if place.is_empty() { "the whole body" } else { place })
             .take(5)
             .collect();
         let (count, s) = (mistakes.len(), if mistakes.len() == 1 { "" } else { "s" });
