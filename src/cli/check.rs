@@ -7,9 +7,13 @@ use std::{
 };
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::{Failure, block_on, print, with_store};
-use crate::{config::Config, site::Site};
+use crate::{
+    config::{self, Config},
+    site::Site,
+};
 
 /// For a probe's whole exchange.
 const PROBE_MAX: Duration = Duration::from_secs(2);
@@ -18,9 +22,12 @@ const PROBE_MAX: Duration = Duration::from_secs(2);
 #[derive(Args)]
 #[command(after_help = "Example:\n  merlink check --config /etc/merlink/merlink.toml")]
 pub struct Arguments {
-    /// Rebuild what can be derived from the links: owners' indexes
+    /// Rebuild what can be derived from the links (owners' indexes), and drop what instances that are gone left beside the counters
     #[arg(long, conflicts_with_all = ["alive", "ready"])]
     repair: bool,
+    /// With --repair: which instances are gone, those that ended this long ago with all their clicks counted
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30d", requires = "repair")]
+    gone_for: Duration,
     /// Only ask the running service whether it is alive
     #[arg(long)]
     alive: bool,
@@ -34,11 +41,11 @@ pub fn run(arguments: Arguments, config: Config) -> Result<(), Failure> {
     match arguments {
         Arguments { alive: true, .. } => probe(&config, "/healthz"),
         Arguments { ready: true, .. } => probe(&config, "/readyz"),
-        Arguments { repair, .. } => block_on(check(config, repair)),
+        Arguments { repair, gone_for, .. } => block_on(check(config, repair.then_some(gone_for))),
     }
 }
 
-async fn check(config: Config, repair: bool) -> Result<(), Failure> {
+async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> {
     let site = Site::new(&config).map_err(|error| error.to_string())?;
     print("settings      ok");
     let languages: Vec<&str> = site.languages.offered().iter().map(|language| language.tag.as_str()).collect();
@@ -46,18 +53,25 @@ async fn check(config: Config, repair: bool) -> Result<(), Failure> {
     print(&format!("short links   {}/<code>", config.public.base_url.as_str()));
     print(&format!("data_dir      {}", config.data_dir.display()));
     let (safety, totals, repaired) = with_store(&config, async |store| {
-        let repaired = if repair { Some(store.repair_owner_indexes().await?) } else { None };
+        let repaired = match repair {
+            Some(gone_for) => {
+                let now = Timestamp::now();
+                Some((store.repair_owner_indexes().await?, store.retire_instances(now - gone_for, now).await?))
+            }
+            None => None,
+        };
         Ok((store.safety().await?, store.totals().await?, repaired))
     })
     .await?;
     let place = if config.redis.url.is_some() { "redis.url" } else { "merlink's own, in data_dir/redis" };
     print(&format!("Redis         {} ({place})", safety.version));
     print(&format!("holds         links {}, clicks {}, officers {}", totals.links, totals.clicks, totals.officers));
-    if let Some(repaired) = repaired {
+    if let Some((repaired, retired)) = repaired {
         print(&format!(
             "repaired      {} links read, {} index entries added, {} dropped",
             repaired.links, repaired.added, repaired.dropped
         ));
+        print(&format!("gone          instances {}, {} positions dropped", retired.instances, retired.positions));
     }
     for weakness in &safety.weaknesses {
         print(&format!("weak          {weakness}"));
@@ -66,6 +80,10 @@ async fn check(config: Config, repair: bool) -> Result<(), Failure> {
         return Ok(());
     }
     Err(safety.dangers.join("\n").into())
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    config::duration(text).ok_or_else(|| "a duration of up to ten years, as 90d or 12h".to_owned())
 }
 
 /// Asks the operator port. Touches neither Redis nor the data directory.

@@ -177,7 +177,7 @@ pub fn run(
             return;
         }
     };
-    let store = store.clicks(journal.instance());
+    let store = store.clicks(&journal.name().instance);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let (keep, over) = (settings.keep, &over);
@@ -226,7 +226,7 @@ impl Flusher {
     pub fn new(journal: Arc<Journal>, store: ClickStore, metrics: Arc<Metrics>, settings: Settings) -> Self {
         let calendar = Calendar::new(settings.timezone.clone());
         Self {
-            flushed: journal.start(),
+            flushed: journal.start().max(journal.name().from),
             this_run: segment_start(journal.end()),
             read: 0,
             left_by_earlier_runs: 0,
@@ -297,6 +297,17 @@ impl Flusher {
         }
         if self.refused.is_empty() {
             tracing::info!("all clicks are in Redis");
+            self.end().await;
+        }
+    }
+
+    /// Says that this instance has ended with all its clicks in Redis, so that its positions needn't be kept for ever. Not said, they are.
+    pub async fn end(&self) {
+        if self.flushed < self.journal.end() || !self.refused.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store.end(Timestamp::now()).await {
+            tracing::info!("Redis wasn't told that this instance has ended: {error}");
         }
     }
 
@@ -312,6 +323,7 @@ impl Flusher {
         self.note_oldest()?;
         let session = self.store.session();
         if self.verified.is_none_or(|(at, with)| with != session || at.elapsed() >= VERIFY_INTERVAL) {
+            self.claim().await?;
             self.verify(self.last.keys().cloned().collect()).await?;
             self.verified = Some((Instant::now(), session));
         }
@@ -326,6 +338,22 @@ impl Flusher {
         }
         self.settings.oldest_pending.set(self.oldest_refused_s().unwrap_or(0));
         Ok(Progress::Done)
+    }
+
+    /// Says under which name this instance counts. A name that was given up had all its clicks counted, so what earlier runs left is done with.
+    async fn claim(&mut self) -> Result<(), FlushError> {
+        while !self.store.claim().await? {
+            self.flushed = self.flushed.max(self.this_run);
+            let name = self.journal.rename(self.flushed)?;
+            self.store = self.store.renamed(&name.instance);
+            self.last.clear();
+            self.give_up_refused(self.flushed);
+            tracing::info!(
+                "this instance's name in Redis was given up while it was away: it goes on as {}",
+                name.instance
+            );
+        }
+        Ok(())
     }
 
     /// Counts what earlier runs recorded and Redis lacks of one slice.
@@ -548,6 +576,7 @@ impl Flusher {
         up_to: u64,
     ) -> Result<Vec<(Stretch, Added)>, FlushError> {
         let mut tallies: HashMap<Counter, (Tally, Added)> = HashMap::new();
+        let from = from.max(self.journal.name().from);
         let first = positions.values().copied().min().unwrap_or(up_to);
         let (calendar, flushed) = (&mut self.calendar, self.flushed);
         self.journal.scan(from.max(segment_start(first)), |record| {
@@ -606,8 +635,13 @@ impl Flusher {
     /// What lies before `start` is on no disk any more.
     fn forget_before(&mut self, start: u64) {
         self.last.retain(|_, last| *last > start);
+        self.give_up_refused(start);
+    }
+
+    /// Damaged counters won't be given their clicks before `position` any more.
+    fn give_up_refused(&mut self, position: u64) {
         let counters: Vec<Counter> = self.refused.keys().cloned().collect();
-        let lost: u64 = counters.iter().map(|counter| self.take_refused(counter, start)).sum();
+        let lost: u64 = counters.iter().map(|counter| self.take_refused(counter, position)).sum();
         if lost > 0 {
             self.metrics.clicks.lost.inc_by(lost);
             tracing::error!(

@@ -49,13 +49,21 @@ pub enum JournalError {
 
 pub struct Journal {
     folder: PathBuf,
-    instance: String,
+    name: Mutex<Name>,
     bytes_max: u64,
     /// Behind the last whole record. What lies before it may be read without the writer's lock.
     end: AtomicU64,
     /// A click could not be kept lately.
     failing: AtomicBool,
     writer: Mutex<Writer>,
+}
+
+/// What this journal's positions are called in Redis, and from which one on they are called so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    pub instance: String,
+    /// What lies before it was counted under an earlier name, all of it.
+    pub from: u64,
 }
 
 struct Writer {
@@ -85,7 +93,7 @@ impl Journal {
         for (base, size) in &mut files {
             *size = trim(folder, *base, *size).map_err(unusable)?;
         }
-        let instance = read_or_make_instance(folder, files.is_empty()).map_err(unusable)?;
+        let name = read_or_make_name(folder, files.is_empty()).map_err(unusable)?;
         let next_base = files.last().map_or(0, |(base, _)| base + SEGMENT_BYTES);
         let mut writer =
             Writer { segment: None, spare: None, next_base, retry_at: None, kept: 0, unsynced: Vec::new(), files };
@@ -104,7 +112,7 @@ impl Journal {
         };
         Ok(Self {
             folder: folder.to_owned(),
-            instance,
+            name: Mutex::new(name),
             bytes_max,
             end: AtomicU64::new(end),
             failing: AtomicBool::new(failing),
@@ -112,8 +120,19 @@ impl Journal {
         })
     }
 
-    pub fn instance(&self) -> &str {
-        &self.instance
+    pub fn name(&self) -> Name {
+        self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes another name for what lies behind `from`: all before it was counted under the last one.
+    ///
+    /// # Errors
+    ///
+    /// What the disk says; then the name stays.
+    pub fn rename(&self, from: u64) -> io::Result<Name> {
+        let name = make_name(&self.folder, from)?;
+        self.name.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&name);
+        Ok(name)
     }
 
     /// The position behind the last click.
@@ -374,24 +393,30 @@ impl Writer {
     }
 }
 
-fn read_or_make_instance(folder: &Path, is_new: bool) -> io::Result<String> {
-    let path = folder.join(INSTANCE_FILE);
-    if !is_new {
-        // Under another name everything in the journal would be counted once more.
-        let name = fs::read_to_string(&path)?;
-        let name = name.trim();
-        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file \"instance\" in it is damaged"));
-        }
-        return Ok(name.to_owned());
+fn read_or_make_name(folder: &Path, is_new: bool) -> io::Result<Name> {
+    if is_new {
+        return make_name(folder, 0);
     }
-    let name = nanoid::nanoid!(INSTANCE_LENGTH, &INSTANCE_ALPHABET);
+    // Under another name everything in the journal would be counted once more.
+    let text = fs::read_to_string(folder.join(INSTANCE_FILE))?;
+    let mut words = text.split_ascii_whitespace();
+    let instance = words.next().filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    let from = words.next().map_or(Some(0), |from| from.parse().ok());
+    match (instance, from, words.next()) {
+        (Some(instance), Some(from), None) => Ok(Name { instance: instance.to_owned(), from }),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the file \"instance\" in it is damaged")),
+    }
+}
+
+/// Draws a name and writes it in one step, so that a crash leaves the old one or the new one.
+fn make_name(folder: &Path, from: u64) -> io::Result<Name> {
+    let instance = nanoid::nanoid!(INSTANCE_LENGTH, &INSTANCE_ALPHABET);
     let draft = folder.join("instance.new");
-    fs::write(&draft, &name)?;
+    fs::write(&draft, format!("{instance} {from}"))?;
     File::open(&draft)?.sync_all()?;
-    fs::rename(&draft, &path)?;
+    fs::rename(&draft, folder.join(INSTANCE_FILE))?;
     File::open(folder)?.sync_all()?;
-    Ok(name)
+    Ok(Name { instance, from })
 }
 
 #[cfg(test)]
@@ -429,12 +454,12 @@ mod tests {
             assert!(journal.append(&"x".repeat(1 + at_s as usize * 50), click, at_s));
         }
         let before = all(&journal);
-        let (instance, end) = (journal.instance().to_owned(), journal.end());
+        let (instance, end) = (journal.name(), journal.end());
         assert_eq!(before.len(), 6);
         drop(journal);
         let journal = open(folder.path());
         assert_eq!(all(&journal), before);
-        assert_eq!(journal.instance(), instance);
+        assert_eq!(journal.name(), instance);
         assert!(journal.end() > end, "positions are never used twice");
     }
 
@@ -549,9 +574,25 @@ mod tests {
     #[test]
     fn a_journal_that_lost_its_segments_is_another_journal() {
         let folder = tempfile::tempdir().expect("a folder");
-        let first = open(folder.path()).instance().to_owned();
+        let first = open(folder.path()).name().instance;
         fs::remove_file(segment_path(folder.path(), 0)).expect("removed");
-        assert_ne!(open(folder.path()).instance(), first);
+        assert_ne!(open(folder.path()).name().instance, first);
+    }
+
+    #[test]
+    fn a_journal_that_took_another_name_keeps_it_and_from_where() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = open(folder.path());
+        let first = journal.name();
+        assert_eq!(first.from, 0);
+        let second = journal.rename(SEGMENT_BYTES).expect("renamed");
+        assert_ne!(second.instance, first.instance);
+        assert_eq!((second.from, journal.name()), (SEGMENT_BYTES, second.clone()));
+        drop(journal);
+        assert_eq!(open(folder.path()).name(), second);
+        // As versions before this one wrote it.
+        fs::write(folder.path().join(INSTANCE_FILE), &first.instance).expect("written");
+        assert_eq!(open(folder.path()).name(), first);
     }
 
     #[test]

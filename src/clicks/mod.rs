@@ -30,8 +30,10 @@ pub async fn drain(config: &Config, folder: &Path, store: &Store, metrics: &Arc<
         keep: config.clicks.journal_keep,
         oldest_pending: Arc::default(),
     };
-    let store = store.clicks(journal.instance());
-    Flusher::new(journal, store, Arc::clone(metrics), settings).flush().await?;
+    let store = store.clicks(&journal.name().instance);
+    let mut flusher = Flusher::new(journal, store, Arc::clone(metrics), settings);
+    flusher.flush().await?;
+    flusher.end().await;
     Ok(metrics.clicks.flushed.get())
 }
 

@@ -55,6 +55,7 @@ pub type Stands = Option<u64>;
 #[derive(Clone)]
 pub struct ClickStore {
     wire: Wire,
+    instance: String,
     position_field: String,
 }
 
@@ -63,12 +64,28 @@ impl Store {
     pub fn clicks(&self, instance: &str) -> ClickStore {
         ClickStore {
             wire: Wire::new(Arc::clone(&self.connector), Arc::clone(&self.metrics), DEADLINE),
+            instance: instance.to_owned(),
             position_field: click_field::position(instance),
         }
     }
 }
 
 impl ClickStore {
+    /// The same for another name.
+    #[must_use]
+    pub fn renamed(&self, instance: &str) -> Self {
+        let position_field = click_field::position(instance);
+        Self { wire: self.wire.clone(), instance: instance.to_owned(), position_field }
+    }
+
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    pub(super) fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
     /// Adds each stretch to its code's counters unless they aren't between `after` and `before`; answers where each then stands.
     /// Repeating a call is harmless.
     ///

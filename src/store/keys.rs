@@ -5,6 +5,7 @@
 //! | `l:{code}` | hash | the link and its past, see [`link_field`] |
 //! | `clicks:{code}` | hash | the link's counters, see [`click_field`], and per instance `@<instance>`: the journal position that they include |
 //! | `clicks:{*}` | hash | the same over all links (`*` can't be a code) |
+//! | `instances` | hash | per instance that counts clicks: `running`, `ended <ms>` or `retired <ms>`, see `instances.rs` |
 //! | `owner:{email}` | index | codes of an owner by creation time. A hint: the link's own owner is the truth, readers drop what disagrees |
 //! | `tag:{email}:<tag>` | index | an owner's codes with that tag, in lower case. A hint, as above |
 //! | `tags:{email}` | set | an owner's tags, in lower case. A hint, as above |
@@ -25,6 +26,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::{Click, Code, Device, Email, Tag};
 
 pub const ACCOUNTS: &str = "accounts";
+pub const INSTANCES: &str = "instances";
 pub const LINKS_CHANNEL: &str = "merlink:links";
 
 pub fn link(code: &str) -> String {

@@ -265,7 +265,7 @@ impl Traffic {
     }
 }
 
-/// Something that is done so often a second, and not caught up with when it took longer.
+/// Something that is done so often a second; what a slow moment put off is caught up with, for a second at most.
 pub struct Pace {
     next: Instant,
     interval: Duration,
@@ -279,7 +279,8 @@ impl Pace {
     /// Waits until it is time again.
     pub fn keep(&mut self) {
         thread::sleep(self.next.saturating_duration_since(Instant::now()));
-        self.next = (self.next + self.interval).max(Instant::now());
+        let late = Instant::now().saturating_duration_since(self.next);
+        self.next += if late > Duration::from_secs(1) { late } else { self.interval };
     }
 }
 

@@ -108,3 +108,51 @@ fn a_journal_that_is_in_use_or_isnt_one_is_not_drained() {
     other.run(&["journal", "drain", "/nowhere"]).assert_code(1).assert_names(&["/nowhere", "no click journal"]);
     other.run(&["journal"]).assert_code(2);
 }
+
+#[test]
+fn what_an_instance_left_beside_the_counters_is_dropped_when_it_is_gone_and_counts_nothing_twice_if_it_comes_back() {
+    let redis = RedisServer::start();
+    let gone = server_on(&redis);
+    let amy = gone.officer("amy@agency.gov.sg");
+    for code in ["form", "other"] {
+        amy.creates(code, TARGET);
+        for _ in 0..5 {
+            gone.follow(code).assert_redirects("before", TARGET);
+        }
+    }
+    gone.await_flushed();
+    let stays = server_on(&redis);
+    stays.follow("form").assert_redirects("on another instance", TARGET);
+    stays.await_flushed();
+    let positions = |code: &str| {
+        let fields: Vec<String> =
+            redis::cmd("HKEYS").arg(format!("clicks:{{{code}}}")).query(&mut stays.redis()).expect("Redis answers");
+        fields.into_iter().filter(|field| field.starts_with('@')).count()
+    };
+    let repair = |gone_for: &str| {
+        let ran = stays.home().run(&["check", "--repair", "--gone-for", gone_for]);
+        ran.assert_code(0);
+        ran.stdout
+    };
+    assert_eq!([positions("form"), positions("other")], [2, 1]);
+    assert!(repair("0s").contains("instances 0, 0 positions"), "both run");
+    assert_eq!(gone.end_by(Signal::KILL), None);
+    assert!(repair("0s").contains("instances 0, 0 positions"), "one that was killed may have clicks left to count");
+    gone.start_again();
+    assert_eq!(gone.end_by(Signal::TERM), Some(0));
+    assert!(repair("1h").contains("instances 0, 0 positions"), "it hasn't been gone for as long");
+    assert!(repair("0s").contains("instances 1, 3 positions dropped"), "it ended with all counted");
+    assert_eq!([positions("form"), positions("other")], [1, 0]);
+
+    // It comes back after all, is killed, and comes back again.
+    for visits in 1..=2 {
+        gone.start_again();
+        gone.follow("form").assert_redirects("back again", TARGET);
+        gone.await_flushed();
+        assert_eq!(gone.counters("form").get("t"), Some(&(6 + visits)), "none twice");
+        assert_eq!(gone.counters("other").get("t"), Some(&5), "none twice");
+        assert_eq!(gone.end_by(Signal::KILL), None);
+    }
+    assert_eq!(stays.counters("*").get("t"), Some(&13), "over all links");
+    assert_eq!([positions("form"), positions("other")], [2, 0], "under one new name");
+}

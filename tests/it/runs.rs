@@ -382,8 +382,8 @@ const GUESSES: &str = "MERLINK_TEST_GUESSES_SECONDS";
 
 #[test]
 fn ten_thousand_guesses_a_second_harm_no_link() {
-    const GUESSERS: usize = 4;
-    const AT_ONCE: usize = 25;
+    const GUESSERS: usize = 8;
+    const AT_ONCE: usize = 50;
     const PER_SECOND: usize = 10_000;
     let seconds = length_of_run(GUESSES, 1);
     let redis = RedisServer::start();

@@ -1,0 +1,113 @@
+//! Which instances count clicks, and which won't any more.
+//!
+//! Beside a link's counters stands, per instance, the journal position that they include. Where instances come and go with their disks, those
+//! positions grow in number with each, so they must end. They may only when it is certain that nobody counts from them again: a journal whose
+//! positions were forgotten would be counted a second time.
+//!
+//! What makes it certain: an instance that ends with every click counted says so (`ended`), and takes it back before it counts again
+//! (`running`). `merlink check --repair` gives up the names of those that ended long ago (`retired`), in one step that the other two can't
+//! get between, and only then drops their positions. If such an instance comes back after all, it finds its name given up, knows by that
+//! that all its journal held was counted, and goes on under a new name. An instance that was killed and never came back keeps its
+//! positions until `merlink journal drain` has counted its journal.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use jiff::Timestamp;
+use redis::cmd;
+
+use super::{
+    ClickStore, Store, StoreError,
+    connection::{Lua, Primary},
+    keys::{self, click_field},
+};
+use crate::metrics::Operation;
+
+static CLAIM: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/claim_instance.lua")));
+static RETIRE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/retire_instance.lua")));
+
+/// Keys that Redis looks at in one step of the scan.
+const SCAN_COUNT: usize = 1000;
+
+/// What was dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retired {
+    /// Names given up, now or before.
+    pub instances: u64,
+    pub positions: u64,
+}
+
+impl ClickStore {
+    /// Says that this instance counts clicks; `false` when its name was given up.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn claim(&self) -> Result<bool, StoreError> {
+        let mut call = CLAIM.call(keys::INSTANCES.to_owned());
+        call.arg(self.instance());
+        self.wire().ask(Operation::ClickPositions, async |redis| redis.run(&CLAIM, &call).await).await
+    }
+
+    /// Says that this instance has ended, with all its clicks counted.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn end(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut write = cmd("HSET");
+        write.arg(keys::INSTANCES).arg(self.instance()).arg(format!("ended {}", now.as_millisecond()));
+        self.wire().ask(Operation::ClickPositions, async |redis| write.exec_async(redis).await).await
+    }
+}
+
+impl Store {
+    /// Gives up the names of instances that ended at `ended_before` or earlier, and drops their positions from all counters.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked; doing it again goes on.
+    pub async fn retire_instances(&self, ended_before: Timestamp, now: Timestamp) -> Result<Retired, StoreError> {
+        let read = cmd("HGETALL").arg(keys::INSTANCES).to_owned();
+        let known: BTreeMap<String, String> =
+            self.ask(Operation::LinkList, async |redis| read.query_async(redis).await).await?;
+        let mut gone = Vec::new();
+        for instance in known.into_keys() {
+            let mut call = RETIRE.call(keys::INSTANCES.to_owned());
+            call.arg(&instance).arg(ended_before.as_millisecond()).arg(now.as_millisecond());
+            if self.ask(Operation::LinkWrite, async |redis| redis.run::<bool>(&RETIRE, &call).await).await? {
+                gone.push(click_field::position(&instance));
+            }
+        }
+        let mut positions = 0;
+        if !gone.is_empty() {
+            for primary in self.ask(Operation::LinkList, async |redis| redis.primaries().await).await? {
+                positions += self.drop_positions(&primary, &gone).await?;
+            }
+        }
+        Ok(Retired { instances: gone.len() as u64, positions })
+    }
+
+    /// Walks through one server's counters; answers how many positions there were to drop.
+    async fn drop_positions(&self, primary: &Primary, fields: &[String]) -> Result<u64, StoreError> {
+        let (mut cursor, mut dropped) = (0_u64, 0);
+        loop {
+            let mut scan = cmd("SCAN");
+            scan.arg(cursor).arg("MATCH").arg(keys::clicks("*")).arg("COUNT").arg(SCAN_COUNT);
+            let (next, found): (u64, Vec<String>) =
+                self.ask(Operation::LinkList, async |redis| redis.ask_primary(primary, scan).await).await?;
+            let drops = found.iter().map(|key| cmd("HDEL").arg(key).arg(fields).to_owned()).collect();
+            for answer in self.ask(Operation::LinkWrite, async |redis| redis.each(drops).await).await? {
+                match answer.and_then(|value| Ok(redis::from_redis_value::<u64>(value)?)).map_err(StoreError::from) {
+                    Ok(positions) => dropped += positions,
+                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                    // Counters that merlink didn't write have no positions either.
+                    Err(StoreError::Corrupt(_)) => {}
+                }
+            }
+            if next == 0 {
+                return Ok(dropped);
+            }
+            cursor = next;
+        }
+    }
+}
