@@ -142,9 +142,10 @@ impl Palette {
         self.text.over(self.background, 78)
     }
 
-    /// Around the sheet that the words are on.
+    /// Around the sheet that the words are on: a little darker than that, by day and by night.
     pub fn page(&self) -> Colour {
-        self.text.over(self.background, 5)
+        let is_dark = self.background.contrast(Colour::BLACK) < self.background.contrast(Colour::WHITE);
+        if is_dark { Colour::BLACK.over(self.background, 30) } else { self.text.over(self.background, 5) }
     }
 
     /// Behind what matters most.

@@ -14,6 +14,9 @@ pub struct Colour([u8; 3]);
 pub struct ColourError;
 
 impl Colour {
+    pub const BLACK: Self = Self([0; 3]);
+    pub const WHITE: Self = Self([255; 3]);
+
     /// `1.0` (the same) to `21.0` (black on white), as WCAG 2.2 defines it.
     pub fn contrast(self, other: Self) -> f64 {
         let [mine, its] = [self.luminance(), other.luminance()];
