@@ -86,7 +86,7 @@ impl Fields {
         }
     }
 
-    /// A list of texts, each read by `parse`.
+    /// A list of texts, each read by `parse`. One with a mistake in it is as if it weren't there.
     pub fn texts<T, E: Display>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, E>) -> Patch<Vec<T>> {
         let items = match self.left.shift_remove(name) {
             None => return Patch::Keep,
@@ -97,7 +97,7 @@ impl Fields {
                 return Patch::Keep;
             }
         };
-        let mut read = Vec::with_capacity(items.len());
+        let (mut read, mistakes_before) = (Vec::with_capacity(items.len()), self.mistakes.len());
         for (index, item) in items.iter().enumerate() {
             match item.as_str().map(&parse) {
                 Some(Ok(value)) => read.push(value),
@@ -105,7 +105,7 @@ impl Fields {
                 None => self.mistakes.push(Mistake::at(format!("{}/{name}/{index}", self.pointer), "must be a text")),
             }
         }
-        Patch::Set(read)
+        if self.mistakes.len() == mistakes_before { Patch::Set(read) } else { Patch::Keep }
     }
 
     /// Answers what was read if nothing was wrong; fields that nobody asked for are.
