@@ -5,6 +5,7 @@
 // A table of a contract's rows reads best in one piece; clicks are compared as whole numbers.
 #![allow(clippy::too_many_lines, clippy::float_cmp, clippy::cast_precision_loss, clippy::cast_possible_truncation)]
 
+mod api_v2;
 mod chromium;
 mod harness;
 mod http;
@@ -27,7 +28,14 @@ mod api_v1_auth;
 mod api_v1_create;
 mod api_v1_list;
 mod api_v1_update;
+
+mod api_v2_change;
+mod api_v2_create;
 mod api_v2_docs;
+mod api_v2_idempotency;
+mod api_v2_keys;
+mod api_v2_list;
+mod api_v2_refusals;
 
 mod commands;
 mod limits;

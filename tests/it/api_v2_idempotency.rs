@@ -1,0 +1,262 @@
+//! `Idempotency-Key`: a request that is sent again is done once and answered as before, whichever node answers and whatever died in between.
+
+use std::{sync::Barrier, thread};
+
+use redis::Commands as _;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::{
+    api_v2::{Program, TARGET},
+    harness::{Home, Server, eventually},
+    http::Answer,
+    proxy::Proxy,
+    redis_server::RedisServer,
+};
+
+#[track_caller]
+fn post(program: &Program<'_>, path: &str, key: &str, body: &Value) -> Answer {
+    program.request("POST", path).header("Idempotency-Key", key).json(body).send().conventional(key)
+}
+
+/// The answer without what belongs to its delivery.
+fn essence(answer: &Answer) -> (u16, String, Option<String>, Option<String>, Option<String>) {
+    let header = |name: &str| answer.header(name).map(str::to_owned);
+    (answer.status, answer.text(), header("content-type"), header("etag"), header("location"))
+}
+
+fn two_nodes(redis: &RedisServer) -> [Server; 2] {
+    [0, 1].map(|_| Home::new().set("redis.url", redis.url()).start())
+}
+
+#[test]
+fn a_request_sent_again_is_answered_as_before_and_says_so() {
+    let redis = RedisServer::start();
+    let nodes = two_nodes(&redis);
+    let amy = nodes[0].program("amy@agency.gov.sg");
+    let elsewhere = nodes[1].program_with_key(&amy.key);
+    amy.creates(&json!({"target_url": TARGET, "code": "taken"}));
+    for (key, body, status) in [
+        ("create", json!({"target_url": TARGET}), 201),
+        ("refused", json!({"target_url": TARGET, "code": "taken"}), 409),
+        ("mistaken", json!({"target_url": "x"}), 422),
+    ] {
+        let first = post(&amy, "/links", key, &body);
+        assert_eq!((first.status, first.header("idempotency-replayed")), (status, None), "{key}");
+        for program in [&amy, &elsewhere] {
+            let again = post(program, "/links", key, &body);
+            assert_eq!(again.header("idempotency-replayed"), Some("true"), "{key}");
+            assert_eq!(essence(&again), essence(&first), "{key}");
+        }
+    }
+    assert_eq!(amy.codes(&[]).len(), 2);
+    let given = amy.creates(&json!({"target_url": TARGET, "code": "given"}));
+    assert_eq!(given["version"], 1);
+    let body = json!({"owner": "ben@agency.gov.sg"});
+    let first = post(&amy, "/links/given/transfer", "give", &body);
+    first.assert_v2("transfer", 200);
+    // The link isn't Amy's any more; that it was given is answered all the same.
+    assert_eq!(essence(&post(&elsewhere, "/links/given/transfer", "give", &body)), essence(&first));
+}
+
+#[test]
+fn a_key_belongs_to_one_request_of_one_api_key() {
+    let server = Server::start();
+    let [amy, ben] = ["amy", "ben"].map(|name| server.program(&format!("{name}@agency.gov.sg")));
+    let body = json!({"target_url": TARGET});
+    let first = post(&amy, "/links", "once", &body).assert_v2("the first", 201);
+    let others = [
+        ("/links", json!({"target_url": "https://example.com/other"})),
+        ("/links", json!({"target_url": TARGET, "tags": []})),
+        ("/links?x=1", body.clone()),
+        ("/links/form/transfer", body.clone()),
+        ("/keys", body.clone()),
+    ];
+    for (path, body) in others {
+        post(&amy, path, "once", &body).assert_problem(path, 422, "idempotency-key-reused");
+    }
+    let bens = post(&ben, "/links", "once", &body).assert_v2("somebody else's key of the same name", 201);
+    assert_ne!(bens["code"], first["code"]);
+    let spare = server.program("amy@agency.gov.sg");
+    assert_ne!(post(&spare, "/links", "once", &body).assert_v2("with another API key", 201)["code"], first["code"]);
+    assert_eq!(amy.codes(&[]).len(), 2);
+}
+
+#[test]
+fn a_key_has_up_to_255_characters() {
+    let server = Server::start();
+    let amy = server.program("amy@agency.gov.sg");
+    let body = json!({"target_url": TARGET});
+    for key in ["k", "\"8e03978e-40d5-43dd-bc93-6894a57f9324\"", "{a} b:c", &"k".repeat(254), &"k".repeat(255)] {
+        post(&amy, "/links", key, &body).assert_v2(key, 201);
+    }
+    for key in ["", "é", &"k".repeat(256)] {
+        post(&amy, "/links", key, &body).assert_mistakes(key, &["Idempotency-Key"]);
+    }
+    assert_eq!(amy.codes(&[]).len(), 5);
+}
+
+#[test]
+fn thirty_at_once_over_two_nodes_make_one_link_and_hear_the_same() {
+    let redis = RedisServer::start();
+    let nodes = two_nodes(&redis);
+    let key = nodes[0].key("amy@agency.gov.sg");
+    let body = json!({"target_url": TARGET, "tags": ["tax"]});
+    let start = Barrier::new(30);
+    let answers: Vec<Answer> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..30)
+            .map(|client| {
+                let (start, body, program) = (&start, &body, nodes[client % 2].program_with_key(&key));
+                scope.spawn(move || {
+                    start.wait();
+                    // Who comes while the first is running may be told to come again.
+                    eventually("an answer", || {
+                        let answer = post(&program, "/links", "thirty", body);
+                        (answer.status != 409).then_some(answer)
+                    })
+                })
+            })
+            .collect();
+        clients.into_iter().map(|client| client.join().expect("no client panics")).collect()
+    });
+    for answer in &answers {
+        answer.assert_v2("each", 201);
+        assert_eq!(essence(answer), essence(&answers[0]));
+    }
+    let replayed = answers.iter().filter(|answer| answer.header("idempotency-replayed") == Some("true")).count();
+    assert_eq!(replayed, 29);
+    let amy = nodes[0].program_with_key(&key);
+    assert_eq!(amy.codes(&[]), [answers[0].json()["code"].as_str().expect("a code")]);
+    assert_eq!(amy.codes(&[("tag", "tax")]).len(), 1);
+}
+
+/// The record of the one request with a key that Redis has.
+fn record(redis: &mut redis::Connection) -> Option<(String, Value)> {
+    let names: Vec<String> = redis.keys("idempotency:*").expect("Redis lists its keys");
+    let name = names.into_iter().next()?;
+    let text: String = redis.get(&name).ok()?;
+    Some((name, serde_json::from_str(&text).expect("a record is JSON")))
+}
+
+/// Makes the lease of a record run out, as fifteen seconds would.
+fn end_lease(redis: &mut redis::Connection) {
+    let (name, mut record) = record(redis).expect("there is a record");
+    assert_eq!(record["answer"], Value::Null, "nobody has answered: {record}");
+    record["held_until"] = json!(0);
+    redis::cmd("SET").arg(name).arg(record.to_string()).arg("KEEPTTL").exec(redis).expect("Redis takes it");
+}
+
+/// A node that dies when Redis has done what `began` sees, and before it hears of it; what the next node answers to the same request.
+#[track_caller]
+fn retried_after_death(
+    path: &str,
+    body: &Value,
+    arrange: impl FnOnce(&Program<'_>),
+    began: impl Fn(&mut redis::Connection) -> bool,
+) -> (RedisServer, Server, String, Answer) {
+    let redis = RedisServer::on_tcp();
+    let proxy = Proxy::before(redis.address());
+    let survivor = Home::new().set("redis.url", redis.url()).start();
+    let dying = Home::new().set("redis.url", proxy.url()).start();
+    for about in ["Redis", "clicks"] {
+        dying.expect_log(about);
+    }
+    let key = survivor.key("amy@agency.gov.sg");
+    arrange(&survivor.program_with_key(&key));
+    // The key's last use is written by the survivor, so that this write isn't in the way.
+    survivor.program_with_key(&key).get("/me");
+    let mut eye = redis.connect().expect("Redis answers");
+    // Each reply waits a little: between the write and the answer there is time to die.
+    proxy.delay(std::time::Duration::from_millis(150));
+    let target = dying.program_with_key(&key);
+    let request = target.request("POST", path).header("Idempotency-Key", "again").json(body);
+    thread::scope(|scope| {
+        let lost = scope.spawn(|| request.clone().try_send());
+        eventually("the node has begun", || began(&mut eye).then_some(()));
+        assert_eq!(dying.end_by(Signal::KILL), None);
+        assert!(lost.join().expect("no panic").is_err(), "the node died before it answered");
+    });
+    let heir = survivor.program_with_key(&key);
+    let answer = post(&heir, path, "again", body);
+    answer.assert_problem("while the dead node's lease runs", 409, "in-progress");
+    answer.assert_retry_after("while the dead node's lease runs", 60);
+    end_lease(&mut eye);
+    let answer = post(&heir, path, "again", body);
+    (redis, survivor, key, answer)
+}
+
+fn links(redis: &mut redis::Connection) -> Vec<String> {
+    redis.keys("l:*").expect("Redis lists its keys")
+}
+
+#[test]
+fn a_node_that_dies_between_writing_and_answering_leaves_one_link_that_the_next_finds() {
+    let body = json!({"target_url": TARGET, "tags": ["tax"]});
+    let (redis, survivor, key, answer) = retried_after_death("/links", &body, |_| (), |eye| !links(eye).is_empty());
+    let link = answer.assert_v2("the retry", 201);
+    let code = link["code"].as_str().expect("a code");
+    let mut eye = redis.connect().expect("Redis answers");
+    assert_eq!(links(&mut eye), [format!("l:{{{code}}}")], "the link that the dead node wrote, and no other");
+    let amy = survivor.program_with_key(&key);
+    assert_eq!(amy.codes(&[]), [code]);
+    assert_eq!(amy.codes(&[("tag", "tax")]), [code]);
+    assert_eq!(essence(&post(&amy, "/links", "again", &body)), essence(&answer), "from now on that is the answer");
+    survivor.follow(code).assert_redirects("it leads", TARGET);
+}
+
+#[test]
+fn a_node_that_dies_before_it_wrote_leaves_the_request_to_the_next() {
+    let body = json!({"target_url": TARGET, "code": "form"});
+    let (redis, survivor, key, answer) = retried_after_death("/links", &body, |_| (), |eye| record(eye).is_some());
+    let link = answer.assert_v2("the retry", 201);
+    let mut eye = redis.connect().expect("Redis answers");
+    assert_eq!(links(&mut eye), ["l:{form}"]);
+    assert_eq!(survivor.program_with_key(&key).link("form"), link);
+}
+
+#[test]
+fn a_node_that_dies_in_a_transfer_has_given_the_link_once() {
+    let body = json!({"owner": "ben@agency.gov.sg"});
+    let arrange = |amy: &Program<'_>| {
+        amy.creates(&json!({"target_url": TARGET, "code": "form"}));
+    };
+    let given = |eye: &mut redis::Connection| {
+        let owner: Option<String> = eye.hget("l:{form}", "o").expect("Redis answers");
+        owner.as_deref() == Some("ben@agency.gov.sg")
+    };
+    let (_redis, survivor, _, answer) = retried_after_death("/links/form/transfer", &body, arrange, given);
+    let link = answer.assert_v2("the retry", 200);
+    assert_eq!((&link["owner"], &link["version"]), (&json!("ben@agency.gov.sg"), &json!(2)));
+    assert_eq!(survivor.program("ben@agency.gov.sg").codes(&[]), ["form"]);
+}
+
+#[test]
+fn a_key_that_was_made_is_not_made_again_nor_shown() {
+    let server = Server::start();
+    let amy = server.program("amy@agency.gov.sg");
+    let body = json!({"name": "nightly"});
+    let first = post(&amy, "/keys", "one-key", &body).assert_v2("the first", 201);
+    let again = post(&amy, "/keys", "one-key", &body);
+    again.assert_problem("the second", 409, "not-replayed");
+    assert!(!again.text().contains(first["key"].as_str().expect("a key")));
+    let keys = amy.get("/keys").assert_v2("keys", 200);
+    assert_eq!(keys["items"].as_array().map(Vec::len), Some(2), "{keys}");
+    let mut eye = server.redis();
+    let (_, record) = record(&mut eye).expect("a record");
+    assert!(!record.to_string().contains("mlk_"), "the secret isn't kept: {record}");
+    // A refusal leaves the key free for a better request.
+    post(&amy, "/keys", "second", &json!({"name": 1})).assert_mistakes("refused", &["/name"]);
+    post(&amy, "/keys", "second", &json!({"name": 1})).assert_mistakes("refused again", &["/name"]);
+}
+
+#[test]
+fn answers_are_kept_for_a_day() {
+    let server = Server::start();
+    let amy = server.program("amy@agency.gov.sg");
+    post(&amy, "/links", "day", &json!({"target_url": TARGET})).assert_v2("create", 201);
+    let mut eye = server.redis();
+    let (name, record) = record(&mut eye).expect("a record");
+    assert!(record["answer"].is_object(), "{record}");
+    let kept_s: i64 = eye.ttl(&name).expect("Redis answers");
+    assert!((86_000..=86_400).contains(&kept_s), "{kept_s} s");
+}
