@@ -258,3 +258,28 @@ fn a_code_in_the_deny_file_stops_and_goes_on_while_redis_is_away() {
     redis.start_again();
     server.await_ready();
 }
+
+#[test]
+fn the_example_of_another_country_is_good_as_it_stands() {
+    let guide = include_str!("../../docs/for-your-country.md");
+    let block = |kind: &str| {
+        let (_, rest) = guide.split_once(&format!("```{kind}\n")).unwrap_or_else(|| panic!("an example in {kind}"));
+        rest.split("```").next().expect("text before the end").to_owned()
+    };
+    let home = Home::new();
+    let place = home.path().display().to_string();
+    std::fs::create_dir_all(home.path().join("languages/mi")).expect("the temporary directory can be written");
+    home.write("languages/mi/citizens.ftl", &block("ftl"));
+    home.write("logo.svg", "<svg xmlns='http://www.w3.org/2000/svg'/>");
+    std::fs::write(home.path().join("icon.png"), include_bytes!("../../assets/touch-icon.png"))
+        .expect("it can be written");
+    let file = home.write("merlink.toml", &block("toml").replace("/etc/merlink", &place));
+    let file = file.to_str().expect("the path is text").to_owned();
+    let ran = home.run(&["check", "--config", &file]);
+    ran.assert_code(0);
+    assert!(ran.stdout.contains("languages     en, mi"), "{ran}");
+    let server = home.start_with(&["--config", &file]);
+    server.expect_log("mi/citizens.ftl: these messages are missing");
+    let page = server.get("/never-made").header("Accept-Language", "mi-NZ").send().text();
+    assert!(page.contains("<h1>Kāore he hononga pērā</h1>") && page.contains("go.govt.nz"), "{page}");
+}
