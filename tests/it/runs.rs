@@ -179,61 +179,64 @@ fn clicks_stay_exact_through_kills() {
 const OUTAGE: &str = "MERLINK_TEST_OUTAGE_SECONDS";
 const OUTAGE_RATE: &str = "MERLINK_TEST_OUTAGE_REDIRECTS_PER_SECOND";
 
+/// Beside it, under the same load and on the same noisy machine, runs an instance whose Redis stays: what is normal is what that one does.
 #[test]
 fn an_outage_of_redis_fails_no_warm_redirect_and_costs_no_click() {
     const VISITORS: u64 = 20;
     let seconds = length_of_run(OUTAGE, 3);
     let per_second = length_of_run(OUTAGE_RATE, 400);
-    let mut redis = RedisServer::start();
-    let server = Home::new().set("redis.url", redis.url()).start();
+    let (mut redis, redis_that_stays) = (RedisServer::start(), RedisServer::start());
+    let [server, normal] = [&redis, &redis_that_stays].map(|redis| Home::new().set("redis.url", redis.url()).start());
     server.expect_log("redis");
-    let amy = server.officer("amy@agency.gov.sg");
-    let traffic = Traffic::new(100, Duration::from_secs(1) * VISITORS as u32 / per_second as u32);
-    traffic.warm_up(&server, &amy);
+    let [visits, normal_visits] = [&server, &normal].map(|server| {
+        let traffic = Traffic::new(100, Duration::from_secs(1) * VISITORS as u32 / per_second as u32);
+        traffic.warm_up(server, &server.officer("amy@agency.gov.sg"));
+        traffic
+    });
     let random = Random::new();
-    let lasts = |share: u64| {
-        let visits = (seconds * per_second / share).max(VISITORS);
-        let enough = traffic.sum(|link| &link.answered) + visits.cast_signed();
-        while traffic.sum(|link| &link.answered) < enough {
-            traffic.await_answers(VISITORS);
+    let lasts = |seconds: u64| {
+        let enough = visits.sum(|link| &link.answered) + (seconds * per_second).cast_signed();
+        while visits.sum(|link| &link.answered) < enough {
+            visits.await_answers(VISITORS);
         }
     };
-    let (mut before, mut away, mut drained) = (Vec::new(), Vec::new(), Duration::ZERO);
-    let mut recorded = 0.0;
-    thread::scope(|scope| {
-        let _stop = StopAtEnd(&traffic.over);
-        for _ in 0..VISITORS {
-            scope.spawn(|| traffic.visit(&random));
+    let begin_part = |part: usize| [visits.begin_part(part), normal_visits.begin_part(part)];
+    let (before, away, drained) = thread::scope(|scope| {
+        let _stops = [&visits, &normal_visits].map(|traffic| StopAtEnd(&traffic.over));
+        for traffic in [&visits, &normal_visits] {
+            for _ in 0..VISITORS {
+                scope.spawn(|| traffic.visit(&random));
+            }
         }
-        traffic.begin_part(0);
-        lasts(if seconds > 100 { 10 } else { 1 });
+        lasts(seconds.min(60));
+        let before = begin_part(1);
         redis.kill();
-        before = traffic.begin_part(1);
-        lasts(1);
-        away = traffic.begin_part(2);
-        recorded = server.metrics().sum("merlink_clicks_recorded_total");
+        lasts(seconds);
+        let away = begin_part(2);
+        let recorded = server.metrics().sum("merlink_clicks_recorded_total");
         redis.start_again();
         let returned = Instant::now();
         eventually("all clicks of the outage are counted", || {
             (server.metrics().sum("merlink_clicks_flushed_total") >= recorded).then_some(())
         });
-        drained = returned.elapsed();
-        lasts(if seconds > 100 { 60 } else { 3 });
+        let drained = returned.elapsed();
+        lasts(seconds.min(10));
+        (before, away, drained)
     });
-    let after = traffic.begin_part(0);
-    assert_eq!(traffic.unavailable.load(Ordering::SeqCst), 0, "no warm redirect fails");
-    assert_eq!(traffic.sum(|link| &link.cut_off), 0, "and none is cut off");
-    server.await_flushed();
-    let counted = traffic.assert_counted(&server);
-    println!(
-        "outage: Redis away {seconds} s at {per_second} redirects/s: before {}; away {}; after {}; p99 away/before {:.2}; drained {:.1} s \
-         after its return; {counted} clicks answered and counted",
-        distribution(&before),
-        distribution(&away),
-        distribution(&after),
-        percentile(&away, 99).as_secs_f64() / percentile(&before, 99).as_secs_f64(),
-        drained.as_secs_f64(),
-    );
+    let after = begin_part(0);
+    let mut counted = 0;
+    for (server, traffic) in [(&server, &visits), (&normal, &normal_visits)] {
+        assert_eq!(traffic.unavailable.load(Ordering::SeqCst), 0, "no warm redirect fails");
+        assert_eq!(traffic.sum(|link| &link.cut_off), 0, "and none is cut off");
+        server.await_flushed();
+        counted += traffic.assert_counted(server);
+    }
+    println!("outage: Redis away {seconds} s, {per_second} redirects/s, and as many on an instance whose Redis stays:");
+    for (about, [tried, normal]) in [("before", before), ("away", away), ("after", after)] {
+        let ratio = percentile(&tried, 99).as_secs_f64() / percentile(&normal, 99).as_secs_f64();
+        println!("  {about}: {}; normal: {}; p99 {ratio:.2} times normal", distribution(&tried), distribution(&normal));
+    }
+    println!("  drained {:.1} s after its return; {counted} clicks answered and counted", drained.as_secs_f64());
 }
 
 const EDITS: &str = "MERLINK_TEST_EDITS";
