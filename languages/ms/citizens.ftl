@@ -70,8 +70,8 @@ preview-ask-owner = Tanya pemilik pautan: { $contact }
 
 ## The link is switched off or expired
 
-gone-title = Pautan ini telah dimatikan
-gone-why = Pautan ini memang pernah wujud, tetapi kini tidak lagi menuju ke mana-mana. Pemiliknya telah mematikannya, atau tempohnya sudah tamat.
+gone-title = Pautan ini telah dinyahaktifkan
+gone-why = Pautan ini memang pernah wujud, tetapi kini tidak lagi menuju ke mana-mana. Pemiliknya telah menyahaktifkannya, atau tempohnya sudah tamat.
 gone-ask = Tanya agensi yang memberikan pautan itu kepada anda. Agensi itu boleh memberitahu anda di mana halaman itu sekarang.
 gone-purpose = Tujuan pautan ini
 gone-ask-owner = Tanya pemilik pautan di mana halaman itu sekarang: { $contact }

@@ -24,7 +24,7 @@ landing-clicks = 点击次数
 landing-officers = 公务员
 check-title = 如何查验链接
 check-beginning = <strong>看开头。</strong>我们的链接以 <code>{ $host }/</code> 开头。请留意斜杠：<code>{ $host }.example.com/</code> 不是我们的链接。
-check-target = <strong>看它通往哪里。</strong>在链接末尾加上 <code>+</code>，例如 <code>{ $host }/tax-guide+</code>。您会看到目标网站和负责的机构，而不会马上前往。
+check-target = <strong>看它指向哪里。</strong>在链接末尾加上 <code>+</code>，例如 <code>{ $host }/tax-guide+</code>。您会看到目标网站和负责的机构，而不会马上前往。
 check-arrival = <strong>到达后再看一眼。</strong>输入任何资料之前，先看清楚网站的网址。
 wrong-title = 如果发现不对劲
 wrong-close = 请关闭页面，并通过您已知的电话号码或网站，向信息中提到的机构查询。
@@ -32,7 +32,7 @@ wrong-report = 您也可以向我们举报该链接：{ $contact }
 
 ## Before the first visit
 
-transition-title = 请确认链接通往哪里
+transition-title = 请确认链接指向哪里
 transition-going = 您即将前往
 transition-question = 您认识这个网站吗？这是您要去的地方吗？如果不是，请关闭本页。
 transition-countdown = { $seconds } 秒后将自动前往。
@@ -43,21 +43,21 @@ transition-caution = 只在您信任的网站上输入密码、一次性验证�
 
 ## The preview of a link
 
-preview-title = 这个链接通往哪里
-preview-going = 它通往
+preview-title = 这个链接指向哪里
+preview-going = 它指向
 preview-short-link = 短链接
 preview-owner = 所属机构
 preview-since = 创建日期
 preview-purpose = 用途
 preview-question = 您认识这个网站吗？它和您收到的信息相符吗？如果不相符，请不要打开。
-preview-summary = { $short_link } 通往 { $domain }，由 { $agency } 管理。
+preview-summary = { $short_link } 指向 { $domain }，由 { $agency } 管理。
 preview-ask = 请通过您已知的电话号码或网站，向 { $agency } 查询。
 preview-ask-owner = 请向链接的负责人查询：{ $contact }
 
 ## The link is switched off or expired
 
 gone-title = 这个链接已停用
-gone-why = 这个链接曾经有效，但现在已不再通往任何网页。它已被负责人停用，或已过期。
+gone-why = 这个链接曾经有效，但现在已不再指向任何网页。它已被负责人停用，或已过期。
 gone-ask = 请向提供链接的机构查询，他们会告诉您现在可以在哪里找到该网页。
 gone-purpose = 链接原来的用途
 gone-ask-owner = 请向链接的负责人查询该网页现在的位置：{ $contact }

@@ -14,6 +14,9 @@ const COOKIE: &str = "lang";
 /// A year.
 const COOKIE_FOR_S: u32 = 365 * 24 * 60 * 60;
 
+/// How many wishes of an `Accept-Language` are read. People have a few; what goes on beyond that wants to keep us busy.
+const WISHES_MAX: usize = 32;
+
 /// The language of an answer.
 #[derive(Clone, Copy)]
 pub struct Choice<'a> {
@@ -42,7 +45,7 @@ impl Languages {
     fn accepted(&self, part: Part, header: &str) -> Option<&Language> {
         let mut best = None;
         let mut best_weight = 0;
-        for item in header.split(',') {
+        for item in header.split(',').take(WISHES_MAX) {
             let (range, parameters) = item.split_once(';').unwrap_or((item, ""));
             let weight = weight(parameters);
             if weight > best_weight
@@ -68,7 +71,7 @@ impl Languages {
             .filter(|language| is_prefix(&language.tag))
             .max_by_key(|language| language.tag.len())
             .or_else(|| self.covering(part).find(in_script))
-            .or_else(|| self.covering(part).find(|language| same(super::choice::primary(&language.tag), primary)))
+            .or_else(|| self.covering(part).find(|language| same(self::primary(&language.tag), primary)))
             .or_else(|| self.covering(part).next().filter(|_| range == "*"))
     }
 }

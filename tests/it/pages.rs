@@ -290,3 +290,54 @@ fn what_the_tests_here_look_with_sees_a_page_that_is_bad() {
     );
     eventually("the policy's refusal stands in the console", || (!tab.complaints().is_empty()).then_some(()));
 }
+
+#[test]
+fn the_longest_addresses_and_all_that_an_owner_can_say_fit_on_a_phone() {
+    let server = site();
+    let amy = server.officer("amy@iras.gov.sg");
+    let long = format!("https://{}.{}.gov.sg/{}", "a".repeat(63), "b".repeat(63), "path/".repeat(300));
+    let words = format!("{} ends", "Unabbreviated".repeat(15));
+    let body = json!({"code": "long", "target_url": long, "description": words, "contact_email": "help@iras.gov.sg"});
+    let link = server.request("POST", "/api/v2/links").key(&amy.key).json(&body).send();
+    assert_eq!(link.status, 201, "{}", link.text());
+    let tab = Tab::open(&server);
+    for path in ["/long", "/long+"] {
+        tab.opens(path);
+        if path == "/long" {
+            tab.evaluate("document.getElementById('stop').click()");
+        }
+        for width in WIDTHS {
+            tab.is_wide(width);
+            tab.assert_good(&format!("{path}, {width} px"));
+        }
+        tab.is_wide(WIDTHS[0]);
+        let scrolls =
+            "(({scrollHeight, clientHeight}) => scrollHeight > clientHeight)(document.querySelector('.address'))";
+        assert_eq!(tab.evaluate(scrolls), true, "{path}: the address has a box that scrolls");
+        tab.pictured(&format!("long{}", path.replace('/', "-")));
+    }
+    tab.tabs_to(".address");
+    assert_eq!(tab.reads(".facts dd[dir=auto]"), words);
+    amy.switches("long", "INACTIVE");
+    eventually("it is off", || (server.follow("long").status == 410).then_some(()));
+    tab.opens("/long");
+    tab.assert_good("gone, with what its owner says");
+    assert_eq!(tab.reads("dd"), words);
+    assert!(tab.reads("main").contains("where to find the page now: help@iras.gov.sg"));
+    tab.pictured("gone-with-contact");
+}
+
+#[test]
+fn what_programmers_read_can_be_read_by_everybody_too() {
+    let server = site();
+    let tab = Tab::open(&server);
+    for path in ["/api/v2/docs", "/problems/validation"] {
+        tab.opens(path);
+        for (width, scheme) in WIDTHS.into_iter().zip(["light", "dark", "light"]) {
+            tab.is_wide(width);
+            tab.likes(scheme);
+            tab.assert_good(&format!("{path}, {width} px, {scheme}"));
+            tab.pictured(&format!("programmers{}-{width}-{scheme}", path.replace('/', "-")));
+        }
+    }
+}
