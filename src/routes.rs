@@ -12,7 +12,7 @@ use crate::{
     api::{
         observe::{observe_v1, observe_v2},
         v1::urls,
-        v2::{call, docs, keys, links, me, openapi, problem},
+        v2::{call, clicks, docs, keys, links, me, openapi, problem, qr},
     },
     domain::Code,
     head::without_body,
@@ -63,6 +63,18 @@ static PUBLIC: &[Route] = &[
     Route {
         paths: &["/api/v2/links/{code}/history"],
         mount: |at, config| api_v2(config, at.get(links::history).head(links::history), "GET, HEAD"),
+    },
+    Route {
+        paths: &["/api/v2/links/{code}/clicks"],
+        mount: |at, config| api_v2(config, at.get(clicks::read).head(clicks::read), "GET, HEAD"),
+    },
+    Route {
+        paths: &["/api/v2/links/{code}/qr"],
+        mount: |at, config| api_v2(config, at.get(qr::read).head(qr::read), "GET, HEAD"),
+    },
+    Route {
+        paths: &["/api/v2/tags"],
+        mount: |at, config| api_v2(config, at.get(clicks::tags).head(clicks::tags), "GET, HEAD"),
     },
     Route {
         paths: &["/api/v2/keys"],

@@ -6,6 +6,7 @@ use crate::{
     assets::{Asset, Assets, Kind},
     config::{Config, Contact, FooterLink, Palette},
     languages::{Html, Languages, LanguagesError, escaped},
+    qr,
 };
 
 /// For a logo or icon: an image in a page's corner that is larger has a mistake in it.
@@ -25,6 +26,8 @@ pub struct Site {
     pub theme: String,
     /// The operator's own, in place of the merlin.
     pub logo: Option<String>,
+    /// The same, for QR codes.
+    pub qr_logo: Option<qr::Logo>,
     pub icon: Icon,
     /// For a phone's home screen.
     pub touch_icon: String,
@@ -60,7 +63,14 @@ impl Site {
 
         let mut assets = Assets::default();
         let own = |setting, path: &Option<_>| path.as_deref().map(|path| image(setting, path)).transpose();
-        let logo = own("site.logo", &settings.logo)?.map(|logo| assets.add("logo", logo));
+        let logo = own("site.logo", &settings.logo)?;
+        let qr_logo = logo.as_ref().map(|logo| qr::Logo::parse(logo.content.to_vec())).transpose();
+        let qr_logo = qr_logo.map_err(|error| SiteError::Image {
+            setting: "site.logo",
+            path: settings.logo.as_deref().map(|path| path.display().to_string()).unwrap_or_default(),
+            reason: error.to_string(),
+        })?;
+        let logo = logo.map(|logo| assets.add("logo", logo));
         let built_in = || Asset::new(Kind::Svg, include_bytes!("../assets/icon.svg").as_slice());
         let icon = own("site.icon", &settings.icon)?.unwrap_or_else(built_in);
         let icon = Icon { path: assets.add("icon", icon.clone()), asset: icon };
@@ -77,6 +87,7 @@ impl Site {
             footer_links: settings.footer_links.clone(),
             theme: theme(&settings.light, &settings.dark),
             logo,
+            qr_logo,
             icon,
             touch_icon,
             share_picture: format!("{base_url}{share_picture}"),

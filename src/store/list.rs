@@ -21,7 +21,7 @@ use super::{
     links::{Outline, indexes, read_clicks, read_links, read_outlines},
 };
 use crate::{
-    domain::{Code, Email, Link, LinkState, Tag},
+    domain::{Code, Email, Link, LinkState, Tag, statistics::TagSums},
     metrics::Operation,
 };
 
@@ -306,6 +306,18 @@ impl Store {
         let mut used = used.into_iter();
         tags.retain(|_| used.next().unwrap_or(false));
         Ok(tags)
+    }
+
+    /// What the links with one tag come to. Costs one HGET a link.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn tag_sums(&self, owner: &Email, tag: &Tag) -> Result<TagSums, StoreError> {
+        let filter = Filter { tags: vec![tag.clone()], ..Filter::default() };
+        let ranked = self.rank_links(owner, &filter, RankBy::Clicks).await?;
+        let clicks = ranked.iter().map(|candidate| candidate.rank.unsigned_abs()).sum();
+        Ok(TagSums { links: ranked.len() as u64, clicks })
     }
 
     /// Leaves out candidates that don't match, by as little of each link as tells. What can't be told is left to [`Self::read_entries`].

@@ -333,7 +333,7 @@ impl From<&Actor> for ActorBody {
 }
 
 /// The link of a path, if the caller may see it.
-async fn find<P>(call: &Call<P>, code: &str) -> Result<ListedLink, Problem> {
+pub async fn find<P>(call: &Call<P>, code: &str) -> Result<ListedLink, Problem> {
     let parsed = code_in_path(code)?;
     let found = call.app.store.find_link(&parsed).await?;
     found.filter(|listed| call.officer().reach().includes(&listed.link)).ok_or_else(|| no_such_link(code))

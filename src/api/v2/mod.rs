@@ -4,6 +4,7 @@
 //! `call.rs`, how requests are read in `fields.rs`, how a refusal looks in `problem.rs`.
 
 pub mod call;
+pub mod clicks;
 pub mod docs;
 pub mod fields;
 pub mod idempotency;
@@ -14,3 +15,4 @@ pub mod links;
 pub mod me;
 pub mod openapi;
 pub mod problem;
+pub mod qr;

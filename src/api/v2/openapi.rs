@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use super::{keys, link, links, me, problem};
+use super::{clicks, keys, link, links, me, problem, qr};
 use crate::{api::v2::kind::Kind, state::App};
 
 #[derive(OpenApi)]
@@ -25,12 +25,14 @@ use crate::{api::v2::kind::Kind, state::App};
         license(name = "MIT", identifier = "MIT"),
     ),
     paths(
-        links::create, links::list, links::read, links::change, links::transfer, links::history,
+        links::create, links::list, links::read, links::change, links::transfer, links::history, qr::read,
+        clicks::read, clicks::tags,
         keys::list, keys::create, keys::revoke, me::read,
     ),
     components(schemas(problem::ProblemBody, problem::Mistake, link::State)),
     tags(
         (name = "links", description = "Short links"),
+        (name = "statistics", description = "Clicks"),
         (name = "keys", description = "API keys, and whose they are"),
     ),
     security(("key" = [])),
