@@ -25,7 +25,8 @@ use actix_web::{
     web::Data,
 };
 use merlink::{
-    cache::CachedLink, clicks::Clicks, config::Config, metrics::Metrics, public, site::Site, state::App, store::Store,
+    cache::CachedLink, clicks::Clicks, config::Config, mail::Mailer, metrics::Metrics, public, site::Site, state::App,
+    store::Store,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -66,7 +67,8 @@ fn app_with_links() -> Data<App> {
     let store = Store::new(&config, metrics.clone()).expect("a store");
     let (clicks, _thread) = Clicks::start(&config, &store, &metrics).expect("a journal");
     let site = Site::new(&config).expect("all files are built in");
-    let app = Data::new(App::new(config, site, metrics, store, clicks));
+    let (mailer, _) = Mailer::new(&config, &metrics).expect("the default settings can be used");
+    let app = Data::new(App::new(config, site, metrics, store, clicks, mailer));
     app.cache.trust();
     for number in 0..LINKS {
         let target = HeaderValue::from_static(bare::TARGET);

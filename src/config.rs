@@ -42,6 +42,7 @@ pub struct Config {
     pub operator_listen: SocketAddr,
     pub redis: Redis,
     pub officers: Officers,
+    pub console: Console,
     pub redirect: Redirect,
     pub clicks: Clicks,
     pub limits: Limits,
@@ -84,6 +85,12 @@ pub struct Officers {
 }
 
 #[derive(Clone, Debug)]
+pub struct Console {
+    pub session_idle: Duration,
+    pub session_max: Duration,
+}
+
+#[derive(Clone, Debug)]
 pub struct Redirect {
     pub transition_page: TransitionPage,
     pub serve_stale_for: Duration,
@@ -113,6 +120,10 @@ pub struct Limits {
     pub api_per_minute: u32,
     /// 0: no limit.
     pub misses_per_minute: u32,
+    /// 0: no limit.
+    pub logins_per_minute: u32,
+    /// 0: no limit.
+    pub otps_per_hour: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -120,6 +131,8 @@ pub struct Smtp {
     /// `None`: no mail server.
     pub url: Option<String>,
     pub from: Option<Email>,
+    /// `None`: the public authorities.
+    pub tls_ca_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug)]
@@ -175,6 +188,7 @@ impl Config {
         let operator_listen = settings.take("operator.listen", LISTEN_HINT, parsed);
         let redis = Redis::read(settings);
         let officers = Officers::read(settings);
+        let console = Console::read(settings);
         let redirect = Redirect::read(settings);
         let clicks = Clicks::read(settings);
         let limits = Limits::read(settings);
@@ -187,6 +201,7 @@ impl Config {
             operator_listen: operator_listen?,
             redis: redis?,
             officers: officers?,
+            console: console?,
             redirect: redirect?,
             clicks: clicks?,
             limits: limits?,
@@ -245,6 +260,14 @@ impl BaseUrl {
     pub fn is_https(&self) -> bool {
         self.https
     }
+
+    /// Whether this names the machine itself: then only a developer is here.
+    pub fn is_local(&self) -> bool {
+        let address = self.host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        self.host == "localhost"
+            || self.host.ends_with(".localhost")
+            || address.is_ok_and(|address| address.is_loopback())
+    }
 }
 
 impl Redis {
@@ -285,6 +308,16 @@ impl Officers {
         });
         let admins = settings.take_list("officers.admins", "e-mail addresses", parsed);
         Some(Self { email_domains: email_domains?, admins: admins? })
+    }
+}
+
+impl Console {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let at_least_a_minute = |text: &str| duration(text).filter(|life| *life >= Duration::from_secs(60));
+        let allowed = "a duration of 1m to 10 years, as 30m or 12h";
+        let session_idle = settings.take("console.session_idle", allowed, at_least_a_minute);
+        let session_max = settings.take("console.session_max", allowed, at_least_a_minute);
+        Some(Self { session_idle: session_idle?, session_max: session_max? })
     }
 }
 
@@ -332,7 +365,14 @@ impl Limits {
     fn read(settings: &mut Settings) -> Option<Self> {
         let api_per_minute = settings.take("limits.api_per_minute", "0 to 1000000", in_range(0, 1_000_000));
         let misses_per_minute = settings.take("limits.misses_per_minute", "0 to 1000000", in_range(0, 1_000_000));
-        Some(Self { api_per_minute: api_per_minute?, misses_per_minute: misses_per_minute? })
+        let logins_per_minute = settings.take("limits.logins_per_minute", "0 to 1000000", in_range(0, 1_000_000));
+        let otps_per_hour = settings.take("limits.otps_per_hour", "0 to 1000", in_range(0, 1000));
+        Some(Self {
+            api_per_minute: api_per_minute?,
+            misses_per_minute: misses_per_minute?,
+            logins_per_minute: logins_per_minute?,
+            otps_per_hour: otps_per_hour?,
+        })
     }
 }
 
@@ -349,7 +389,9 @@ impl Smtp {
             "" => Some(None),
             address => address.parse().ok().map(Some),
         });
-        Some(Self { url: url?, from: from? })
+        let tls_ca_file = settings
+            .take("smtp.tls_ca_file", "the path of a file, or empty", |text| Some(non_empty(text).map(PathBuf::from)));
+        Some(Self { url: url?, from: from?, tls_ca_file: tls_ca_file? })
     }
 }
 

@@ -4,7 +4,8 @@
 //! what it doesn't know; paths that aren't codes are in the table of [`routes`]. Before the answer leaves, [`clicks`] has written the click to the
 //! journal on disk; a thread of its own brings it to Redis, exactly once.
 //!
-//! Officers' programs come in by [`api`], are recognised by [`auth`], and act through [`links`] on the same store. [`operator`] shows
+//! Officers' programs come in by [`api`], are recognised by [`auth`], and act through [`links`] on the same store; officers themselves use
+//! the [`console`] in a browser, and log in with a password that [`mail`] brings them. [`operator`] shows
 //! [`metrics`] and health on a port of its own. [`server`] starts and stops all of it; [`cli`] is the command line.
 //!
 //! What citizens read is worded in [`languages`] and dressed by the operator's [`site`].
@@ -19,6 +20,7 @@ pub mod public;
 pub mod routes;
 
 pub mod api;
+pub mod console;
 pub mod operator;
 pub mod redirect;
 
@@ -31,6 +33,7 @@ pub mod client;
 pub mod head;
 pub mod hot_links;
 pub mod limits;
+pub mod mail;
 pub mod rankings;
 pub mod state;
 

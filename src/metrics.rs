@@ -91,13 +91,16 @@ pub enum Operation {
     ClickRead,
     KeyRead,
     KeyWrite,
+    SessionRead,
+    SessionWrite,
+    OtpWrite,
     Totals,
     Idempotency,
     Ping,
 }
 
 impl Operation {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 15] = [
         Self::Resolve,
         Self::LinkRead,
         Self::LinkWrite,
@@ -107,6 +110,9 @@ impl Operation {
         Self::ClickRead,
         Self::KeyRead,
         Self::KeyWrite,
+        Self::SessionRead,
+        Self::SessionWrite,
+        Self::OtpWrite,
         Self::Totals,
         Self::Idempotency,
         Self::Ping,
@@ -123,6 +129,9 @@ impl Operation {
             Self::ClickRead => "click_read",
             Self::KeyRead => "key_read",
             Self::KeyWrite => "key_write",
+            Self::SessionRead => "session_read",
+            Self::SessionWrite => "session_write",
+            Self::OtpWrite => "otp_write",
             Self::Totals => "totals",
             Self::Idempotency => "idempotency",
             Self::Ping => "ping",
@@ -138,11 +147,36 @@ pub enum AuthFailure {
     InvalidKey,
     NotAdmin,
     MissingScope,
+    /// A browser's session that has ended, or never was.
+    NoSession,
+    /// A form from a page of another site.
+    ForeignOrigin,
+    /// A form without the token that the page had.
+    FormToken,
+    WrongOtp,
+    /// No one-time password is mailed to such an address.
+    NotAnOfficer,
+    /// Too many logins from one address.
+    ManyLogins,
+    /// Too many one-time passwords for one mailbox.
+    ManyOtps,
 }
 
 impl AuthFailure {
-    const ALL: [Self; 5] =
-        [Self::MissingHeader, Self::MalformedHeader, Self::InvalidKey, Self::NotAdmin, Self::MissingScope];
+    const ALL: [Self; 12] = [
+        Self::MissingHeader,
+        Self::MalformedHeader,
+        Self::InvalidKey,
+        Self::NotAdmin,
+        Self::MissingScope,
+        Self::NoSession,
+        Self::ForeignOrigin,
+        Self::FormToken,
+        Self::WrongOtp,
+        Self::NotAnOfficer,
+        Self::ManyLogins,
+        Self::ManyOtps,
+    ];
 
     fn label(self) -> &'static str {
         match self {
@@ -151,6 +185,34 @@ impl AuthFailure {
             Self::InvalidKey => "invalid_key",
             Self::NotAdmin => "not_admin",
             Self::MissingScope => "missing_scope",
+            Self::NoSession => "no_session",
+            Self::ForeignOrigin => "foreign_origin",
+            Self::FormToken => "form_token",
+            Self::WrongOtp => "wrong_otp",
+            Self::NotAnOfficer => "not_an_officer",
+            Self::ManyLogins => "many_logins",
+            Self::ManyOtps => "many_otps",
+        }
+    }
+}
+
+/// What became of a mail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailOutcome {
+    Sent,
+    Failed,
+    /// The queue was full: a mail server that is slow or away.
+    Dropped,
+}
+
+impl MailOutcome {
+    const ALL: [Self; 3] = [Self::Sent, Self::Failed, Self::Dropped];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
         }
     }
 }
@@ -198,6 +260,7 @@ pub struct Metrics {
     http_durations: HistogramVec,
     links_created: [IntCounter; Source::ALL.len()],
     auth_failures: [IntCounter; AuthFailure::ALL.len()],
+    mails: [IntCounter; MailOutcome::ALL.len()],
 }
 
 impl Metrics {
@@ -222,6 +285,7 @@ impl Metrics {
         let links_created =
             register.counters("merlink_links_created_total", "Links created, by way of creation.", "source");
         let auth_failures = register.counters("merlink_auth_failures_total", "Refused callers, by reason.", "kind");
+        let mails = register.counters("merlink_mails_total", "Mails with one-time passwords, by outcome.", "outcome");
         let build_info = register.gauge_with_label("merlink_build_info", "1, labelled with the version.", "version");
         build_info.set(1);
         register.process();
@@ -276,6 +340,7 @@ impl Metrics {
             ),
             links_created: Source::ALL.map(|source| links_created.with_label_values(&[source.as_str()])),
             auth_failures: AuthFailure::ALL.map(|kind| auth_failures.with_label_values(&[kind.label()])),
+            mails: MailOutcome::ALL.map(|outcome| mails.with_label_values(&[outcome.label()])),
             registry: register.0,
         })
     }
@@ -308,6 +373,10 @@ impl Metrics {
 
     pub fn auth_failure(&self, kind: AuthFailure) {
         self.auth_failures[kind as usize].inc();
+    }
+
+    pub fn mail(&self, outcome: MailOutcome) {
+        self.mails[outcome as usize].inc();
     }
 
     /// All metrics in Prometheus' text format, version 0.0.4.

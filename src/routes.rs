@@ -3,17 +3,18 @@
 //! The first segments of these paths can't be codes, which [`is_reserved`] derives from the table itself.
 
 use actix_web::{
-    HttpResponse, Resource,
+    FromRequest, Handler, HttpResponse, Resource, Responder,
     middleware::from_fn,
     web::{self, ServiceConfig},
 };
 
 use crate::{
     api::{
-        observe::{observe_v1, observe_v2},
+        observe::{observe_console, observe_v1, observe_v2},
         v1::urls,
         v2::{call, clicks, docs, keys, links, me, openapi, problem, qr},
     },
+    console::{account, assets, login, page as console_page},
     domain::Code,
     head::without_body,
     redirect::{follow, front},
@@ -91,11 +92,19 @@ static PUBLIC: &[Route] = &[
     Route { paths: &["/api/v2/docs"], mount: |at, config| page(config, at.get(docs::docs).head(docs::docs)) },
     Route { paths: &["/api/v2/{rest:.*}", "/api/v2"], mount: |at, config| api_v2(config, at.to(call::unknown), "") },
     Route { paths: &["/problems/{name}"], mount: |at, config| page(config, at.get(docs::problem).head(docs::problem)) },
+    Route { paths: &["/console", "/console/"], mount: |at, config| shown(config, at, login::front) },
+    Route { paths: &["/console/assets/{name}"], mount: |at, config| shown(config, at, assets::asset) },
+    Route { paths: &["/console/login"], mount: |at, config| form(config, at, login::show, login::send_password) },
+    Route {
+        paths: &["/console/login/password"],
+        mount: |at, config| form(config, at, login::no_password_yet, login::check_password),
+    },
+    Route { paths: &["/console/account"], mount: |at, config| shown(config, at, account::show) },
+    Route { paths: &["/console/logout"], mount: |at, config| action(config, at, login::log_out) },
+    Route { paths: &["/console/logout-everywhere"], mount: |at, config| action(config, at, login::log_out_everywhere) },
+    Route { paths: &["/console/{rest:.*}"], mount: |at, config| console(config, at.to(no_such_page)) },
     Route { paths: &["/api/{rest:.*}", "/api"], mount: |at, config| plain(config, at.to(urls::unknown_version)) },
 ];
-
-/// First segments that later parts of Merlink answer. They are kept free from the beginning: a code that is printed can't be taken back.
-static RESERVED_AHEAD: &[&str] = &["console"];
 
 /// Mounts the table. Behind it is only what [`claims`] and then no route wants, such as `/assets`.
 pub fn public(config: &mut ServiceConfig) {
@@ -124,8 +133,7 @@ pub fn is_reserved(code: &Code) -> bool {
 /// The first segments of all routes. Those with a dot in them can't be codes anyway.
 pub fn reserved_words() -> impl Iterator<Item = &'static str> {
     let routed = PUBLIC.iter().flat_map(|route| route.paths).map(|path| first_segment(path));
-    let routed = routed.filter(|segment| !segment.is_empty());
-    routed.chain(RESERVED_AHEAD.iter().copied())
+    routed.filter(|segment| !segment.is_empty())
 }
 
 /// A page for citizens: known methods, and a 405 that says which.
@@ -148,6 +156,47 @@ fn api_v2(config: &mut ServiceConfig, resource: Resource, allow: &'static str) {
     let refuse = move || async move { Err::<HttpResponse, _>(problem::Problem::method_not_allowed(allow)) };
     let resource = resource.default_service(web::to(refuse));
     config.service(resource.wrap(from_fn(without_body)).wrap(from_fn(problem::dress)).wrap(from_fn(observe_v2)));
+}
+
+/// A page of the console.
+fn shown<A: FromRequest + 'static>(
+    config: &mut ServiceConfig,
+    at: Resource,
+    get: impl Handler<A, Output: Responder + 'static> + Copy,
+) {
+    let others = || async { Err::<HttpResponse, _>(console_page::Error::MethodNotAllowed("GET, HEAD")) };
+    console(config, at.get(get).head(get).default_service(web::to(others)));
+}
+
+/// A page of the console with a form that is sent to the same path.
+fn form<A: FromRequest + 'static, B: FromRequest + 'static>(
+    config: &mut ServiceConfig,
+    at: Resource,
+    get: impl Handler<A, Output: Responder + 'static> + Copy,
+    post: impl Handler<B, Output: Responder + 'static>,
+) {
+    let others = || async { Err::<HttpResponse, _>(console_page::Error::MethodNotAllowed("GET, HEAD, POST")) };
+    console(config, at.get(get).head(get).post(post).default_service(web::to(others)));
+}
+
+/// A form of the console without a page of its own.
+fn action<A: FromRequest + 'static>(
+    config: &mut ServiceConfig,
+    at: Resource,
+    post: impl Handler<A, Output: Responder + 'static>,
+) {
+    let others = || async { Err::<HttpResponse, _>(console_page::Error::MethodNotAllowed("POST")) };
+    console(config, at.post(post).default_service(web::to(others)));
+}
+
+fn console(config: &mut ServiceConfig, resource: Resource) {
+    config.service(
+        resource.wrap(from_fn(console_page::finish)).wrap(from_fn(without_body)).wrap(from_fn(observe_console)),
+    );
+}
+
+async fn no_such_page() -> Result<HttpResponse, console_page::Error> {
+    Err(console_page::Error::NotFound)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use crate::{
     config::Config,
     data_dir::{DataDirError, DataDirLock},
     hot_links, limits,
+    mail::{MailSettingsError, Mailer, Postman},
     metrics::Metrics,
     operator, public, redirect,
     site::{Site, SiteError},
@@ -53,6 +54,8 @@ pub enum ServeError {
     Embedded(#[from] EmbeddedError),
     #[error(transparent)]
     Store(#[from] StoreSettingsError),
+    #[error(transparent)]
+    Mail(#[from] MailSettingsError),
     #[error(transparent)]
     Clicks(#[from] ClicksError),
     #[error("{}", .0.join("\n"))]
@@ -94,10 +97,11 @@ async fn serve_with(
     metrics: Arc<Metrics>,
     signals: Signals,
 ) -> Result<(), ServeError> {
+    let (mailer, postman) = Mailer::new(&config, &metrics)?;
     let redis_answers = check_safety(&config, &store, &metrics).await?;
     let (clicks, flush_thread) = Clicks::start(&config, &store, &metrics)?;
-    let app = Data::new(App::new(config, site, metrics, store, clicks));
-    let result = run(&app, redis_answers, signals).await;
+    let app = Data::new(App::new(config, site, metrics, store, clicks, mailer));
+    let result = run(&app, redis_answers, postman, signals).await;
     if let Err(error) = hot_links::save(&hot_links::path(&app.config.data_dir), &app.cache, Timestamp::now()) {
         tracing::warn!("the most used links can't be written to data_dir: {error}");
     }
@@ -108,7 +112,12 @@ async fn serve_with(
 }
 
 /// Listens until the signal, and until the last answer is out.
-async fn run(app: &Data<App>, redis_answers: bool, signals: Signals) -> Result<(), ServeError> {
+async fn run(
+    app: &Data<App>,
+    redis_answers: bool,
+    postman: Option<Postman>,
+    signals: Signals,
+) -> Result<(), ServeError> {
     let crawler_list = tokio::task::spawn_blocking(redirect::visitor::warm_up);
     if let Some(path) = &app.config.redirect.deny_file {
         app.denied.load(path).map_err(ServeError::DenyFile)?;
@@ -118,7 +127,7 @@ async fn run(app: &Data<App>, redis_answers: bool, signals: Signals) -> Result<(
         Ok(links) => tracing::info!("{links} links are in memory from the last run"),
         Err(error) => tracing::warn!("the most used links can't be read from data_dir: {error}"),
     }
-    let tasks = background_tasks(app);
+    let tasks = background_tasks(app, postman);
     // No visitor waits for the list to be compiled, and none is sent away because the watch hasn't yet said that Redis may be asked.
     let _ = crawler_list.await;
     if redis_answers {
@@ -180,7 +189,7 @@ fn operator_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> 
     Ok((server.run(), address))
 }
 
-fn background_tasks(app: &Data<App>) -> Vec<JoinHandle<()>> {
+fn background_tasks(app: &Data<App>, postman: Option<Postman>) -> Vec<JoinHandle<()>> {
     let events = CacheEvents {
         cache: Arc::clone(&app.cache),
         rankings: Arc::clone(&app.rankings),
@@ -192,6 +201,7 @@ fn background_tasks(app: &Data<App>) -> Vec<JoinHandle<()>> {
         tokio::spawn(sweep_limits(Data::clone(app))),
         tokio::spawn(hot_links::keep_saving(hot_links::path(&app.config.data_dir), Arc::clone(&app.cache))),
     ];
+    tasks.extend(postman.map(|postman| tokio::spawn(postman.deliver())));
     if let Some(path) = app.config.redirect.deny_file.clone() {
         let denied = Arc::clone(&app.denied);
         tasks.push(tokio::spawn(async move { denied.keep_reading(path).await }));
@@ -278,7 +288,7 @@ async fn sweep_limits(app: Data<App>) {
         if let Some(limit) = &app.api_requests {
             limit.sweep();
         }
-        if let Some(limit) = &app.misses {
+        for limit in [&app.misses, &app.logins].into_iter().flatten() {
             limit.sweep();
         }
     }

@@ -17,6 +17,7 @@ use crate::{
     config::Config,
     languages::Language,
     limits::PerMinute,
+    mail::Mailer,
     metrics::Metrics,
     rankings::Rankings,
     redirect::{
@@ -56,6 +57,9 @@ pub struct App {
     /// Look-ups for all visitors together who are beyond that.
     pub lookups_for_guessers: PerMinute<()>,
     pub rankings: Arc<Rankings>,
+    /// Logins by client. `None`: unlimited.
+    pub logins: Option<PerMinute<IpAddr>>,
+    pub mailer: Mailer,
     totals: Mutex<Counted>,
     stopping: AtomicBool,
 }
@@ -68,7 +72,14 @@ struct Counted {
 }
 
 impl App {
-    pub fn new(config: Config, site: Site, metrics: Arc<Metrics>, store: Store, clicks: Clicks) -> Self {
+    pub fn new(
+        config: Config,
+        site: Site,
+        metrics: Arc<Metrics>,
+        store: Store,
+        clicks: Clicks,
+        mailer: Mailer,
+    ) -> Self {
         let look = Look::new(&site);
         Self {
             cache: Arc::new(LinkCache::new(&config.redirect, Arc::clone(&metrics))),
@@ -81,6 +92,8 @@ impl App {
             misses: PerMinute::new(config.limits.misses_per_minute),
             lookups_for_guessers: PerMinute::in_bursts(LOOKUPS_FOR_GUESSERS_PER_MINUTE, LOOKUPS_FOR_GUESSERS_AT_ONCE),
             rankings: Arc::default(),
+            logins: PerMinute::new(config.limits.logins_per_minute),
+            mailer,
             totals: Mutex::default(),
             stopping: AtomicBool::new(false),
             config,

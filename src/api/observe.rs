@@ -1,4 +1,4 @@
-//! What an operator sees of an API request: a request id, one log line, a count and a duration. Nothing secret, nobody's name.
+//! What an operator sees of a request to an API or the console: a request id, one log line, a count and a duration. Nothing secret, nobody's name.
 
 use std::time::Instant;
 
@@ -47,6 +47,14 @@ pub async fn observe_v2(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     observe("v2", request, next).await
+}
+
+/// Wraps the routes of the console.
+pub async fn observe_console(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    observe("console", request, next).await
 }
 
 async fn observe<B: MessageBody>(

@@ -106,6 +106,13 @@ impl EmailDomains {
     }
 }
 
+/// As people read it: `*.gov.sg, *@example.org`.
+impl fmt::Display for EmailDomains {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0.join(", "))
+    }
+}
+
 /// Matches from the left, and on a mismatch lets the last `*` take one byte more. Going back to an earlier `*` can't help: the last
 /// one can take whatever the earlier would have, and neither may take a `/`. So at most glob × address steps, and no recursion.
 fn matches_glob(glob: &[u8], address: &[u8]) -> bool {

@@ -9,6 +9,8 @@ pub mod colour;
 pub mod email;
 pub mod key;
 pub mod link;
+pub mod otp;
+pub mod session;
 pub mod statistics;
 pub mod target;
 
@@ -18,5 +20,7 @@ pub use colour::Colour;
 pub use email::{Email, EmailDomains};
 pub use key::{ApiKey, PlainKey, Scope, Scopes};
 pub use link::{Description, Link, LinkState, Source, Tag, Tags};
+pub use otp::OneTimePassword;
+pub use session::BrowserSecret;
 pub use statistics::Statistics;
 pub use target::{Target, TargetError};

@@ -13,6 +13,9 @@
 //! | `key:{id}` | hash | an API key, see [`api_key_field`]; never its secret |
 //! | `keys:{email}` | set | ids of an officer's keys. A hint, as above |
 //! | `idempotency:{<key id>:<hash>}` | string, a day | a request that may be repeated, see `idempotency.rs` |
+//! | `session:{id}` | string, expires | who is logged in, since when, and the generation of their sessions, as JSON; `id` is a hash of what the browser holds |
+//! | `session:of:{email}` | string | the generation of an officer's sessions: those of any other are over. Absent: the empty one |
+//! | `otp:{email}` | string, expires | the one-time passwords mailed to a mailbox within an hour, as hashes, with their tries, as JSON |
 //! | `merlink:links` | channel | `<code> <version>` of each link that changed |
 //!
 //! An index is a sorted set of the times at which its parts start, and a sorted set for each part, see `index.rs`.
@@ -70,6 +73,18 @@ pub fn api_key(id: &str) -> String {
 
 pub fn api_keys_of(email: &Email) -> String {
     format!("keys:{{{email}}}")
+}
+
+pub fn session(id: &str) -> String {
+    format!("session:{{{id}}}")
+}
+
+pub fn session_generation(email: &Email) -> String {
+    format!("session:of:{{{email}}}")
+}
+
+pub fn otp(email: &Email) -> String {
+    format!("otp:{{{email}}}")
 }
 
 /// Fields of `l:{code}`.

@@ -21,6 +21,7 @@ mod repair;
 mod resolve;
 mod safety;
 mod sentinel;
+mod sessions;
 mod statistics;
 mod subscription;
 mod watch;
@@ -56,6 +57,7 @@ pub use list::{BrowseQuery, Browsed, Candidate, Filter, ListQuery, OrderBy, Page
 pub use repair::Repaired;
 pub use resolve::{Described, Lane, Resolved};
 pub use safety::Safety;
+pub use sessions::Session;
 pub use watch::{LinkEvents, watch};
 
 /// For one exchange of the control plane, check-out from the pool included. Redis answers in well under a millisecond;

@@ -95,6 +95,8 @@ impl Home {
             .set("data_dir", data_dir)
             .set("limits.api_per_minute", "0")
             .set("limits.misses_per_minute", "0")
+            .set("limits.logins_per_minute", "0")
+            .set("limits.otps_per_hour", "0")
             // A shared machine may stand still: only what a test slows down on purpose is to be slow.
             .set("redis.lookup_timeout", "3s")
     }

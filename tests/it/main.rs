@@ -38,6 +38,10 @@ mod api_v2_list;
 mod api_v2_refusals;
 mod api_v2_statistics;
 
+mod console;
+mod console_login;
+mod smtp_server;
+
 mod commands;
 mod limits;
 mod logs;

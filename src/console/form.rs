@@ -1,0 +1,118 @@
+//! Forms: the one way into the console for whatever changes something.
+//!
+//! Two checks, each enough by itself. The browser says where the form comes from (`Origin`, which a page can't forge): it must be here.
+//! And the form carries a token made of the browser's secret, which only our own pages know.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::header::{CONTENT_TYPE, HOST, ORIGIN},
+    web::BytesMut,
+};
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+use url::form_urlencoded;
+
+use super::{
+    page::Error,
+    session::{Visitor, app},
+};
+use crate::{metrics::AuthFailure, state::App};
+
+/// The name of the field with the token.
+pub const TOKEN: &str = "form_token";
+
+/// All fields of the largest form, percent-encoded, many times over.
+const FORM_BYTES_MAX: usize = 64 * 1024;
+/// A form of 64 kB takes 3 s over a line of 200 kbit/s.
+const FORM_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// A form that came from one of our own pages, and who sent it.
+pub struct Posted<V> {
+    pub by: V,
+    pub fields: Fields,
+}
+
+/// What was filled in, in the form's order.
+#[derive(Clone, Debug, Default)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    pub fn parse(bytes: &[u8]) -> Self {
+        Self(form_urlencoded::parse(bytes).into_owned().collect())
+    }
+
+    /// The first value of this name, without spaces around it; empty when there is none.
+    pub fn text(&self, name: &str) -> &str {
+        self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.trim())
+    }
+
+    /// All boxes of this name that were ticked.
+    pub fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
+        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.trim())
+    }
+
+    /// A box that was ticked.
+    pub fn is_ticked(&self, name: &str) -> bool {
+        !self.text(name).is_empty()
+    }
+}
+
+impl<V: Visitor + 'static> FromRequest for Posted<V> {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let app = app(&request);
+            check_origin(&app, &request)?;
+            let by = V::recognise(&app, &request).await?;
+            let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            if !content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded")) {
+                return Err(Error::Malformed);
+            }
+            let body = timeout(FORM_TIME_MAX, read(payload, FORM_BYTES_MAX)).await.map_err(|_| Error::TooSlow)??;
+            let fields = Fields::parse(&body);
+            check_token(&app, &by, fields.text(TOKEN))?;
+            Ok(Self { by, fields })
+        })
+    }
+}
+
+/// A program other than a browser may send no origin; then the token has to do.
+fn check_origin(app: &App, request: &HttpRequest) -> Result<(), Error> {
+    let Some(origin) = request.headers().get(ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let base_url = &app.config.public.base_url;
+    // By its other names too, as 127.0.0.1 for localhost. A browser tells the host that it really asked.
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let is_host = |scheme: &str| origin.strip_prefix(scheme).is_some_and(|rest| !host.is_empty() && rest == host);
+    if origin == base_url.as_str() || is_host("https://") || (!base_url.is_https() && is_host("http://")) {
+        return Ok(());
+    }
+    app.metrics.auth_failure(AuthFailure::ForeignOrigin);
+    Err(Error::ForeignForm)
+}
+
+fn check_token(app: &App, by: &impl Visitor, token: &str) -> Result<(), Error> {
+    if by.secret().gave(token) {
+        return Ok(());
+    }
+    app.metrics.auth_failure(AuthFailure::FormToken);
+    Err(Error::ForeignForm)
+}
+
+async fn read(mut payload: Payload, bytes_max: usize) -> Result<BytesMut, Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| Error::Malformed)?;
+        if body.len() + chunk.len() > bytes_max {
+            return Err(Error::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

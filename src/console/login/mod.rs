@@ -1,0 +1,214 @@
+//! Logging in by a one-time password that is mailed, and logging out.
+//!
+//! Whatever address is typed, the answer is the same page in the same words: only the mailbox tells whether a password was sent. A password is
+//! bound to the browser that asked for it. So who guesses, guesses at a password of their own asking; each may be tried three times, and
+//! a mailbox gets so many an hour.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::StatusCode,
+    web::{Data, Query},
+};
+use askama::Template;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    form::Posted,
+    page::{Error, Frame, html, local_page, see_other},
+    session::{Browser, HOME, SignedIn},
+};
+use crate::{
+    client,
+    domain::{Email, OneTimePassword},
+    metrics::AuthFailure,
+    state::App,
+};
+
+#[derive(Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    next: String,
+    #[serde(default)]
+    done: String,
+}
+
+#[derive(Template)]
+#[template(path = "login/email.html")]
+struct EmailPage<'a> {
+    frame: Frame<'a>,
+    next: &'a str,
+    email: &'a str,
+    done: &'a str,
+    patterns: String,
+    is_malformed: bool,
+    has_mail: bool,
+}
+
+#[derive(Template)]
+#[template(path = "login/password.html")]
+struct PasswordPage<'a> {
+    frame: Frame<'a>,
+    next: &'a str,
+    email: &'a str,
+    otps_per_hour: u32,
+    is_wrong: bool,
+}
+
+/// `GET /console/`, `GET /console`.
+pub async fn front() -> HttpResponse {
+    see_other(HOME)
+}
+
+/// `GET /console/login`. Whoever is logged in already goes on.
+pub async fn show(
+    app: Data<App>,
+    browser: Browser,
+    officer: Result<SignedIn, Error>,
+    asked: Query<Asked>,
+) -> Result<HttpResponse, Error> {
+    match officer {
+        Ok(_) => return Ok(see_other(local_page(&asked.next).unwrap_or(HOME))),
+        Err(Error::SignedOut { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(email_page(&app, &browser, &asked.next, "", &asked.done, false))
+}
+
+/// `POST /console/login`: mails a password, if this is an officer's address.
+pub async fn send_password(
+    app: Data<App>,
+    request: HttpRequest,
+    posted: Posted<Browser>,
+) -> Result<HttpResponse, Error> {
+    let Posted { by: browser, fields } = posted;
+    within_limit(&app, &request)?;
+    let next = fields.text("next");
+    let typed = fields.text("email");
+    let Ok(email) = typed.parse::<Email>() else {
+        return Ok(email_page(&app, &browser, next, typed, "", true));
+    };
+    if !app.mailer.is_set_up() {
+        return Ok(email_page(&app, &browser, next, typed, "", false));
+    }
+    issue(&app, &browser, &email).await?;
+    Ok(password_page(&app, &browser, next, &email, false))
+}
+
+/// `POST /console/login/password`: the password that was mailed.
+pub async fn check_password(
+    app: Data<App>,
+    request: HttpRequest,
+    posted: Posted<Browser>,
+) -> Result<HttpResponse, Error> {
+    let Posted { by: browser, fields } = posted;
+    within_limit(&app, &request)?;
+    let next = fields.text("next");
+    let Ok(email) = fields.text("email").parse::<Email>() else { return Err(Error::Malformed) };
+    let is_right = match fields.text("password").parse::<OneTimePassword>() {
+        Err(_) => false,
+        Ok(otp) => {
+            let hash = browser.secret.otp_hash(&email, &otp);
+            app.store.try_otp(&email, &browser.secret.browser_id(), &hash, Timestamp::now()).await?
+        }
+    };
+    if !is_right {
+        app.metrics.auth_failure(AuthFailure::WrongOtp);
+        return Ok(password_page(&app, &browser, next, &email, true));
+    }
+    let mut response = see_other(local_page(next).unwrap_or(HOME));
+    SignedIn::begin(&app, &browser.secret, email, &mut response).await?;
+    Ok(response)
+}
+
+/// `GET /console/login/password`: the form is only ever the answer to an address.
+pub async fn no_password_yet() -> HttpResponse {
+    see_other("/console/login")
+}
+
+/// `POST /console/logout`.
+pub async fn log_out(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResponse, Error> {
+    let mut response = see_other("/console/login?done=out");
+    posted.by.end(&app, &mut response).await?;
+    Ok(response)
+}
+
+/// `POST /console/logout-everywhere`.
+pub async fn log_out_everywhere(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResponse, Error> {
+    let mut response = see_other("/console/login?done=everywhere");
+    posted.by.end_everywhere(&app, &mut response).await?;
+    Ok(response)
+}
+
+/// Notes and mails a password. For who may not log in, and for a mailbox that has had its share, nothing happens.
+async fn issue(app: &App, browser: &Browser, email: &Email) -> Result<(), Error> {
+    if !app.config.officers.email_domains.matches(email) {
+        app.metrics.auth_failure(AuthFailure::NotAnOfficer);
+        return Ok(());
+    }
+    let otp = OneTimePassword::random();
+    let hash = browser.secret.otp_hash(email, &otp);
+    let per_hour = app.config.limits.otps_per_hour;
+    if !app.store.issue_otp(email, &browser.secret.browser_id(), &hash, Timestamp::now(), per_hour).await? {
+        app.metrics.auth_failure(AuthFailure::ManyOtps);
+        return Ok(());
+    }
+    let (subject, text) = mail(&app.site.name, app.config.public.base_url.as_str(), &otp);
+    app.mailer.send(email, &subject, &text);
+    Ok(())
+}
+
+/// Short lines of plain text, so that no mail program has to encode or wrap them.
+fn mail(site: &str, base_url: &str, otp: &OneTimePassword) -> (String, String) {
+    let subject = format!("Your one-time password for {site}");
+    let text = format!(
+        "Your one-time password is\n\n    {}\n\nIt is valid for five minutes, in the browser that asked for it:\n{base_url}/console/\n\n\
+         Tell it to nobody; nobody from {site} will ask you for it.\nIf you didn't ask for it, you need not do anything.\n",
+        otp.reveal()
+    );
+    (subject, text)
+}
+
+fn within_limit(app: &App, request: &HttpRequest) -> Result<(), Error> {
+    let Some(limit) = &app.logins else { return Ok(()) };
+    let Some(address) = client::address(request.head(), &app.config.public.trusted_proxies) else { return Ok(()) };
+    match limit.take(&client::visitor(address)) {
+        Ok(_) => Ok(()),
+        Err(wait) => {
+            app.metrics.auth_failure(AuthFailure::ManyLogins);
+            Err(Error::TooMany(wait))
+        }
+    }
+}
+
+fn email_page(app: &App, browser: &Browser, next: &str, email: &str, done: &str, is_malformed: bool) -> HttpResponse {
+    let has_mail = app.mailer.is_set_up();
+    let page = EmailPage {
+        frame: Frame::of_browser(app, &browser.secret),
+        next,
+        email,
+        done,
+        patterns: app.config.officers.email_domains.to_string(),
+        is_malformed,
+        has_mail,
+    };
+    let status = match (has_mail, is_malformed) {
+        (false, _) => StatusCode::SERVICE_UNAVAILABLE,
+        (true, true) => StatusCode::UNPROCESSABLE_ENTITY,
+        (true, false) => StatusCode::OK,
+    };
+    let mut response = html(status, &page);
+    browser.keep(app, &mut response);
+    response
+}
+
+fn password_page(app: &App, browser: &Browser, next: &str, email: &Email, is_wrong: bool) -> HttpResponse {
+    let page = PasswordPage {
+        frame: Frame::of_browser(app, &browser.secret),
+        next,
+        email: email.as_str(),
+        otps_per_hour: app.config.limits.otps_per_hour,
+        is_wrong,
+    };
+    html(if is_wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &page)
+}

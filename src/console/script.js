@@ -1,0 +1,38 @@
+// What the console adds where there is JavaScript: copy buttons, and whether a code is free while it is typed. All else works without.
+(() => {
+  for (const button of document.querySelectorAll('button[data-copy]')) {
+    if (!navigator.clipboard) continue;
+    button.hidden = false;
+    const label = button.textContent;
+    button.addEventListener('click', async () => {
+      try {
+        await navigator.clipboard.writeText(button.dataset.copy);
+        button.textContent = 'Copied';
+      } catch {
+        button.textContent = 'Can’t copy';
+      }
+      setTimeout(() => { button.textContent = label; }, 2000);
+    });
+  }
+
+  const code = document.querySelector('input[data-availability]');
+  const said = code && document.getElementById(code.dataset.availability);
+  if (said) {
+    let asked = 0;
+    let timer;
+    code.addEventListener('input', () => {
+      clearTimeout(timer);
+      said.textContent = '';
+      const turn = ++asked;
+      const text = code.value.trim();
+      if (!text) return;
+      timer = setTimeout(async () => {
+        try {
+          const answer = await fetch(`/console/availability?code=${encodeURIComponent(text)}`);
+          const words = answer.ok ? await answer.text() : '';
+          if (turn === asked) said.textContent = words;
+        } catch { /* Saving the form tells. */ }
+      }, 300);
+    });
+  }
+})();

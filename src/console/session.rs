@@ -1,0 +1,202 @@
+//! Who is at the other end: a browser, and perhaps an officer.
+//!
+//! A browser that comes without a secret of its own is given one, as a cookie that scripts can't read and other sites' forms don't bring
+//! along. With https its name begins with `__Host-`, so that no neighbouring host can plant one. Login replaces the secret, so one that was
+//! known before opens nothing.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use actix_web::{
+    FromRequest, HttpRequest, HttpResponse,
+    dev::Payload,
+    http::{
+        Method,
+        header::{COOKIE, HeaderValue, SET_COOKIE},
+    },
+    web::Data,
+};
+use jiff::Timestamp;
+
+use super::page::Error;
+use crate::{
+    domain::{BrowserSecret, Email},
+    metrics::AuthFailure,
+    state::App,
+    store::{Session, StoreError},
+};
+
+/// A session's end is moved when that would move it by at least this: not every page costs a write.
+const PROLONGED_BY_AT_LEAST: Duration = Duration::from_secs(60);
+
+/// Where an officer begins.
+pub const HOME: &str = "/console/account";
+
+/// A browser that nobody has logged in with, or nobody cares.
+pub struct Browser {
+    pub secret: BrowserSecret,
+    is_new: bool,
+}
+
+/// An officer who has logged in.
+pub struct SignedIn {
+    pub email: Email,
+    pub is_admin: bool,
+    pub since: Timestamp,
+    secret: BrowserSecret,
+}
+
+/// Whom a page or a form is for.
+pub trait Visitor: Sized {
+    /// Finds them.
+    fn recognise(app: &App, request: &HttpRequest) -> impl Future<Output = Result<Self, Error>>;
+
+    fn secret(&self) -> &BrowserSecret;
+}
+
+impl Browser {
+    /// Lets the browser keep its secret, if it came without.
+    pub fn keep(&self, app: &App, response: &mut HttpResponse) {
+        if self.is_new {
+            set_cookie(app, response, Some(&self.secret));
+        }
+    }
+}
+
+impl Visitor for Browser {
+    async fn recognise(app: &App, request: &HttpRequest) -> Result<Self, Error> {
+        Ok(match secret_of(app, request) {
+            Some(secret) => Self { secret, is_new: false },
+            None => Self { secret: BrowserSecret::random(), is_new: true },
+        })
+    }
+
+    fn secret(&self) -> &BrowserSecret {
+        &self.secret
+    }
+}
+
+impl SignedIn {
+    /// Begins a session under a new secret and gives it to the browser; the one it had before is worth nothing from then on.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be asked.
+    pub async fn begin(
+        app: &App,
+        before: &BrowserSecret,
+        email: Email,
+        response: &mut HttpResponse,
+    ) -> Result<(), StoreError> {
+        let secret = BrowserSecret::random();
+        let session = Session { email, since: Timestamp::now() };
+        let life = app.config.console.session_idle.min(app.config.console.session_max);
+        app.store.end_session(&before.session_id()).await?;
+        app.store.begin_session(&secret.session_id(), &session, life).await?;
+        set_cookie(app, response, Some(&secret));
+        Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// When the store can't be asked: the session goes on.
+    pub async fn end(&self, app: &App, response: &mut HttpResponse) -> Result<(), StoreError> {
+        app.store.end_session(&self.secret.session_id()).await?;
+        set_cookie(app, response, None);
+        Ok(())
+    }
+
+    /// Ends all sessions of this officer.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be asked: they go on.
+    pub async fn end_everywhere(&self, app: &App, response: &mut HttpResponse) -> Result<(), StoreError> {
+        app.store.end_all_sessions(&self.email).await?;
+        self.end(app, response).await
+    }
+}
+
+impl Visitor for SignedIn {
+    async fn recognise(app: &App, request: &HttpRequest) -> Result<Self, Error> {
+        let signed_out = || {
+            // Only what a browser can show again is worth coming back to.
+            let next = if *request.method() == Method::GET { request.uri().to_string() } else { HOME.to_owned() };
+            Error::SignedOut { next }
+        };
+        let secret = secret_of(app, request).ok_or_else(signed_out)?;
+        let Some(session) = living_session(app, &secret).await? else {
+            app.metrics.auth_failure(AuthFailure::NoSession);
+            return Err(signed_out());
+        };
+        let is_admin = app.config.officers.admins.contains(&session.email);
+        Ok(Self { email: session.email, is_admin, since: session.since, secret })
+    }
+
+    fn secret(&self) -> &BrowserSecret {
+        &self.secret
+    }
+}
+
+/// The session of this browser, prolonged if need be. An address that may no longer log in has none.
+async fn living_session(app: &App, secret: &BrowserSecret) -> Result<Option<Session>, StoreError> {
+    let id = secret.session_id();
+    let Some((session, left)) = app.store.find_session(&id).await? else { return Ok(None) };
+    let age = Duration::try_from(Timestamp::now().duration_since(session.since)).unwrap_or_default();
+    let life = app.config.console.session_max.saturating_sub(age).min(app.config.console.session_idle);
+    if life.is_zero() || !app.config.officers.email_domains.matches(&session.email) {
+        return Ok(None);
+    }
+    if life >= left + PROLONGED_BY_AT_LEAST {
+        app.store.prolong_session(&id, life).await?;
+    }
+    Ok(Some(session))
+}
+
+impl FromRequest for Browser {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        recognised(request)
+    }
+}
+
+impl FromRequest for SignedIn {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        recognised(request)
+    }
+}
+
+fn recognised<V: Visitor + 'static>(request: &HttpRequest) -> Pin<Box<dyn Future<Output = Result<V, Error>>>> {
+    let request = request.clone();
+    Box::pin(async move { V::recognise(&app(&request), &request).await })
+}
+
+pub fn app(request: &HttpRequest) -> Data<App> {
+    request.app_data::<Data<App>>().expect("the server is built with its state").clone()
+}
+
+fn cookie_name(app: &App) -> &'static str {
+    if app.config.public.base_url.is_https() { "__Host-merlink" } else { "merlink" }
+}
+
+fn secret_of(app: &App, request: &HttpRequest) -> Option<BrowserSecret> {
+    let name = cookie_name(app);
+    let headers = request.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok());
+    let mut pairs = headers.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(found, _)| *found == name)?.1.parse().ok()
+}
+
+/// `None` takes the cookie away. Without an age it ends with the browser; the session's own end is the store's.
+fn set_cookie(app: &App, response: &mut HttpResponse, secret: Option<&BrowserSecret>) {
+    let name = cookie_name(app);
+    let value = secret.map_or("", BrowserSecret::reveal);
+    let age = if secret.is_none() { "; Max-Age=0" } else { "" };
+    let secure = if app.config.public.base_url.is_https() { "; Secure" } else { "" };
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}");
+    let cookie = HeaderValue::from_str(&cookie).expect("a cookie of letters, digits and signs");
+    response.headers_mut().insert(SET_COOKIE, cookie);
+}

@@ -1,0 +1,175 @@
+//! Who is logged in to the console, and the one-time passwords by which they came in.
+//!
+//! All of it ends by itself: each key carries its expiry in the command that writes it. A session is known by a hash of the browser's
+//! secret. Logging out everywhere is one write too: it starts a new *generation* of the officer's sessions, and a session of another
+//! generation is none.
+
+use std::{sync::LazyLock, time::Duration};
+
+use jiff::Timestamp;
+use redis::cmd;
+use serde::{Deserialize, Serialize};
+
+use super::{Store, StoreError, connection::Lua, keys};
+use crate::{
+    domain::{
+        Email,
+        otp::{OTP_LIFE, OTP_TRIES_MAX},
+    },
+    metrics::Operation,
+};
+
+static ISSUE_OTP: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/issue_otp.lua")));
+static TRY_OTP: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/try_otp.lua")));
+
+/// In which the passwords mailed to one mailbox are counted.
+const OTP_WINDOW: Duration = Duration::from_secs(3600);
+
+/// Passwords kept of one mailbox when there is no limit: one text holds them all.
+const OTPS_MAX: u32 = 1000;
+
+/// An officer who is logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    pub email: Email,
+    pub since: Timestamp,
+}
+
+/// What `session:{id}` holds, as JSON.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    email: String,
+    since_ms: i64,
+    generation: String,
+}
+
+impl Store {
+    /// Begins a session, and the officer's account when this is the first that is heard of them. It ends after `life`.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked: the session may or may not have begun.
+    pub async fn begin_session(&self, id: &str, session: &Session, life: Duration) -> Result<(), StoreError> {
+        let since_ms = session.since.as_millisecond();
+        self.ask(Operation::SessionWrite, async |redis| {
+            cmd("ZADD")
+                .arg(keys::ACCOUNTS)
+                .arg("NX")
+                .arg(since_ms)
+                .arg(session.email.as_str())
+                .exec_async(redis)
+                .await?;
+            let generation: Option<String> =
+                cmd("GET").arg(keys::session_generation(&session.email)).query_async(redis).await?;
+            let kept =
+                Kept { email: session.email.as_str().to_owned(), since_ms, generation: generation.unwrap_or_default() };
+            let text = serde_json::to_string(&kept).expect("texts and a number are JSON");
+            cmd("SET").arg(keys::session(id)).arg(text).arg("PX").arg(ms(life)).exec_async(redis).await
+        })
+        .await
+    }
+
+    /// Reads a session that hasn't ended, and for how long it would go on if nothing more were heard of it.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked or holds what no merlink wrote.
+    pub async fn find_session(&self, id: &str) -> Result<Option<(Session, Duration)>, StoreError> {
+        let key = keys::session(id);
+        let found = self
+            .ask(Operation::SessionRead, async |redis| {
+                let text: Option<String> = cmd("GET").arg(&key).query_async(redis).await?;
+                let Some(text) = text else { return Ok(None) };
+                let left_ms: i64 = cmd("PTTL").arg(&key).query_async(redis).await?;
+                let Ok(kept) = serde_json::from_str::<Kept>(&text) else { return Ok(Some(Err(()))) };
+                let email = Email::from_store(kept.email);
+                let generation: Option<String> =
+                    cmd("GET").arg(keys::session_generation(&email)).query_async(redis).await?;
+                if generation.unwrap_or_default() != kept.generation {
+                    return Ok(None);
+                }
+                Ok(Some(Ok((email, kept.since_ms, left_ms))))
+            })
+            .await?;
+        let Some(read) = found else { return Ok(None) };
+        let corrupt = || StoreError::Corrupt("session: no session".to_owned());
+        let (email, since_ms, left_ms) = read.map_err(|()| corrupt())?;
+        let since = Timestamp::from_millisecond(since_ms).map_err(|_| corrupt())?;
+        // Below 0: it has just ended.
+        let left = u64::try_from(left_ms).ok().map(Duration::from_millis);
+        Ok(left.map(|left| (Session { email, since }, left)))
+    }
+
+    /// Lets a session go on for `life` from now; one that has ended meanwhile stays ended.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn prolong_session(&self, id: &str, life: Duration) -> Result<(), StoreError> {
+        self.ask(Operation::SessionWrite, async |redis| {
+            cmd("PEXPIRE").arg(keys::session(id)).arg(ms(life)).exec_async(redis).await
+        })
+        .await
+    }
+
+    /// # Errors
+    ///
+    /// When Redis can't be asked: the session may go on.
+    pub async fn end_session(&self, id: &str) -> Result<(), StoreError> {
+        self.ask(Operation::SessionWrite, async |redis| cmd("DEL").arg(keys::session(id)).exec_async(redis).await).await
+    }
+
+    /// Ends all sessions of an officer, in every browser.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked: they may go on.
+    pub async fn end_all_sessions(&self, email: &Email) -> Result<(), StoreError> {
+        let generation = nanoid::nanoid!(12);
+        self.ask(Operation::SessionWrite, async |redis| {
+            cmd("SET").arg(keys::session_generation(email)).arg(&generation).exec_async(redis).await
+        })
+        .await
+    }
+
+    /// Notes a password that is about to be mailed; `false` when the mailbox has had `per_hour` (0: no limit) within an hour.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn issue_otp(
+        &self,
+        email: &Email,
+        browser: &str,
+        hash: &str,
+        now: Timestamp,
+        per_hour: u32,
+    ) -> Result<bool, StoreError> {
+        let most = if per_hour == 0 { OTPS_MAX } else { per_hour };
+        self.ask(Operation::OtpWrite, async |redis| {
+            let mut call = ISSUE_OTP.call(keys::otp(email));
+            call.arg(now.as_millisecond()).arg(ms(OTP_WINDOW)).arg(most).arg(browser).arg(hash);
+            redis.run(&ISSUE_OTP, &call).await
+        })
+        .await
+    }
+
+    /// Whether this is the password that was last mailed for this browser, and may still be used. A try is counted however it ends.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked: the try may have been counted.
+    pub async fn try_otp(&self, email: &Email, browser: &str, hash: &str, now: Timestamp) -> Result<bool, StoreError> {
+        self.ask(Operation::OtpWrite, async |redis| {
+            let mut call = TRY_OTP.call(keys::otp(email));
+            call.arg(now.as_millisecond()).arg(ms(OTP_LIFE)).arg(OTP_TRIES_MAX);
+            call.arg(browser).arg(hash).arg(nanoid::nanoid!(12));
+            redis.run(&TRY_OTP, &call).await
+        })
+        .await
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).expect("settings are at most ten years")
+}
