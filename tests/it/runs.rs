@@ -559,3 +559,54 @@ fn a_full_disk_costs_clicks_and_no_redirect_and_is_over_when_there_is_room() {
     let answered = answered.into_inner();
     println!("a full disk: {answered} clicks answered, {} counted, the others said to be lost", counted());
 }
+
+/// Its own Redis and the journal on one disk: Redis ends when it can't write, and is started again until it can.
+#[test]
+fn merlinks_own_redis_on_a_full_disk_is_away_until_there_is_room_and_forgets_nothing() {
+    let Some(disk) = SmallDisk::new(40 * 1024 * 1024) else {
+        println!("Redis on a full disk: not tried, since this user can have no namespace to mount a small one in");
+        return;
+    };
+    let data_dir = disk.path().join("data").display().to_string();
+    let server = Home::new().set("data_dir", data_dir).within(disk.within()).start();
+    for about in ["redis", "journal", "torn"] {
+        server.expect_log(about);
+    }
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", TARGET);
+    server.follow("form").assert_redirects("before", TARGET);
+    disk.fill();
+    let mut visits = 1;
+    let mut made = Vec::new();
+    eventually("what can't be written is refused", || {
+        let code = format!("made-{}", made.len());
+        let answer = amy.create(&json!({"shortUrl": code, "longUrl": TARGET}));
+        server.follow("form").assert_redirects("on a full disk", TARGET);
+        visits += 1;
+        match answer.status {
+            200 => made.push(code),
+            503 => return Some(()),
+            status => panic!("creating {code}: {status} {}", answer.text()),
+        }
+        None
+    });
+    for _ in 0..50 {
+        server.follow("form").assert_redirects("without Redis", TARGET);
+        visits += 1;
+    }
+    disk.clear();
+    server.await_ready();
+    eventually("links are made again", || {
+        let answer = amy.create(&json!({"shortUrl": "after", "longUrl": TARGET}));
+        ([200, 400].contains(&answer.status) && server.follow("after").status == 302).then_some(())
+    });
+    for code in &made {
+        eventually("what was acknowledged is there", || (server.follow(code).status == 302).then_some(()));
+    }
+    server.await_flushed();
+    amy.sees_clicks("form", visits);
+    println!(
+        "Redis on a full disk: {} links acknowledged before it ended, all there; {visits} clicks, all counted",
+        made.len()
+    );
+}
