@@ -25,7 +25,7 @@ test: ## run the whole test suite
 	cargo test --locked --doc
 	cargo test --locked --lib --bins --tests --no-fail-fast
 
-# The runs of docs/reliability.md in full, some 40 minutes; each can be made shorter: make test-faults KILLS=20 OUTAGE=30
+# The runs of docs/reliability.md in full, some 20 minutes; each can be made shorter: make test-faults KILLS=20 OUTAGE=30
 KILLS ?= 200
 FAILOVERS ?= 20
 OUTAGE ?= 600
@@ -33,7 +33,7 @@ OUTAGE_RATE ?= 1000
 EDITS ?= 1000
 GUESSES ?= 60
 
-test-faults: ## break everything under load for 40 minutes, and compare every counter with the answers
+test-faults: ## break everything under load for 20 minutes, and compare every counter with the answers
 	@scripts/setup.sh test
 	MERLINK_TEST_KILLS=$(KILLS) MERLINK_TEST_FAILOVERS=$(FAILOVERS) MERLINK_TEST_OUTAGE_SECONDS=$(OUTAGE) \
 	MERLINK_TEST_OUTAGE_REDIRECTS_PER_SECOND=$(OUTAGE_RATE) MERLINK_TEST_EDITS=$(EDITS) MERLINK_TEST_GUESSES_SECONDS=$(GUESSES) \

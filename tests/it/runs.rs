@@ -396,7 +396,7 @@ fn ten_thousand_guesses_a_second_harm_no_link() {
         .unset("limits.misses_per_minute")
         .start();
     let amy = server.officer("amy@agency.gov.sg");
-    let rarely_visited = 20 * seconds;
+    let rarely_visited = 24 * seconds;
     for number in 0..50 {
         amy.creates(&format!("warm-{number}"), TARGET);
     }
