@@ -59,8 +59,8 @@ impl Site {
         let languages = settings.take_list("site.languages", "language tags, as en or zh-Hans", |text| {
             text.parse().ok().filter(|_| !text.contains('_'))
         });
-        if languages.as_ref().is_some_and(Vec::is_empty) {
-            settings.problem("site.languages: is empty; allowed: at least one language tag, as en".to_owned());
+        for problem in languages.iter().flat_map(|languages| mistakes(languages)) {
+            settings.problem(problem);
         }
         let folder = |text: &str| Some(non_empty(text).map(PathBuf::from));
         let languages_dir = settings.take("site.languages_dir", "the path of a folder, or empty", folder);
@@ -88,6 +88,16 @@ impl Site {
             dark: dark?,
         })
     }
+}
+
+/// What is wrong with a list of languages, each of which is good by itself.
+fn mistakes(languages: &[LanguageIdentifier]) -> Vec<String> {
+    if languages.is_empty() {
+        return vec!["site.languages: is empty; allowed: at least one language tag, as en".to_owned()];
+    }
+    let is_again = |(place, tag): &(usize, &LanguageIdentifier)| languages[..*place].contains(tag);
+    let again = languages.iter().enumerate().filter(is_again);
+    again.map(|(_, tag)| format!("site.languages: {tag} stands there twice")).collect()
 }
 
 impl Contact {
@@ -196,7 +206,7 @@ mod tests {
     fn at_least_one_language_is_offered() {
         let languages = |value: &str| with_env(&[("MERLINK_SITE__LANGUAGES", value)]);
         assert_eq!(languages("ms, zh-hans").expect("good").site.languages[1].to_string(), "zh-Hans");
-        for bad in ["", "english please", "../en", "en_SG"] {
+        for bad in ["", "english please", "../en", "en_SG", "en,ms,EN"] {
             assert!(languages(bad).is_err(), "{bad}");
         }
     }

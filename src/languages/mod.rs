@@ -10,9 +10,13 @@ mod choice;
 mod html;
 mod source;
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::Path,
+    sync::Arc,
+};
 
-use fluent_bundle::{FluentArgs, FluentResource, FluentValue, concurrent::FluentBundle};
+use fluent_bundle::{FluentArgs, FluentError, FluentResource, FluentValue, concurrent::FluentBundle};
 use unic_langid::LanguageIdentifier;
 
 pub use choice::{Choice, PARAMETER};
@@ -92,11 +96,19 @@ impl Languages {
         folder: Option<&Path>,
         constants: &[(&'static str, &str)],
     ) -> Result<Self, LanguagesError> {
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(LanguagesError::new(vec![format!(
+                "site.languages_dir: {}: there is no such folder",
+                folder.display()
+            )]));
+        }
         let mut offered = Vec::with_capacity(tags.len());
         for tag in tags {
             let source = Source::read(tag, folder)?;
             source.check(constants)?;
-            offered.push(Language::new(tag, &source, constants, offered.len()));
+            let language = Language::new(tag, &source, constants, offered.len());
+            language.check(&source)?;
+            offered.push(language);
         }
         let english: LanguageIdentifier = ENGLISH.parse().expect("en is a language tag");
         let source = Source::read(&english, folder)?;
@@ -140,12 +152,29 @@ impl Language {
         };
         for (key, variables) in source.messages() {
             if variables.iter().all(|variable| constants.iter().any(|(name, _)| name == variable)) {
-                let words = language.fill(&key, &[]).to_string();
+                let (words, _) = language.format(&language.markup, &key, &[], |text| escaped(text).to_string());
                 language.fixed.insert(key, words);
             }
         }
-        language.name = language.plain("language-name", &[]);
+        (language.name, _) = language.format(&language.plain, "language-name", &[], str::to_owned);
         language
+    }
+
+    /// Says every message of the operator's once, which finds what reading them can't: messages that name each other in a circle, or one
+    /// that needs something which isn't there.
+    fn check(&self, source: &Source) -> Result<(), LanguagesError> {
+        let values = |variables: &BTreeSet<String>| {
+            let values = variables.iter().filter(|name| self.constants.iter().all(|(constant, _)| constant != name));
+            values.cloned().collect::<Vec<String>>()
+        };
+        let mut problems = Vec::new();
+        for (path, key, variables) in source.own_messages() {
+            let names = values(&variables);
+            let values: Vec<(&str, Value<'_>)> = names.iter().map(|name| (name.as_str(), Value::Number(2))).collect();
+            let (_, errors) = self.format(&self.plain, &key, &values, str::to_owned);
+            problems.extend(errors.iter().map(|error| format!("{path}: {key}: can't be said: {error}")));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(LanguagesError::new(problems)) }
     }
 
     /// A message that says the same on every page, as HTML.
@@ -157,12 +186,16 @@ impl Language {
 
     /// A message with something filled in, as HTML: what is filled in is escaped.
     pub fn fill(&self, key: &str, values: &[(&str, Value<'_>)]) -> Html<'static> {
-        Html::made(self.format(&self.markup, key, values, |text| escaped(text).to_string()))
+        let (words, errors) = self.format(&self.markup, key, values, |text| escaped(text).to_string());
+        debug_assert!(errors.is_empty(), "{key}: {errors:?}");
+        Html::made(words)
     }
 
     /// A message for where there is no markup, as in a mail.
     pub fn plain(&self, key: &str, values: &[(&str, Value<'_>)]) -> String {
-        self.format(&self.plain, key, values, str::to_owned)
+        let (words, errors) = self.format(&self.plain, key, values, str::to_owned);
+        debug_assert!(errors.is_empty(), "{key}: {errors:?}");
+        words
     }
 
     fn format(
@@ -171,7 +204,7 @@ impl Language {
         key: &str,
         values: &[(&str, Value<'_>)],
         text: impl Fn(&str) -> String,
-    ) -> String {
+    ) -> (String, Vec<FluentError>) {
         let mut arguments = FluentArgs::with_capacity(self.constants.len() + values.len());
         for (name, value) in &self.constants {
             arguments.set(*name, FluentValue::from(text(value)));
@@ -186,12 +219,11 @@ impl Language {
         }
         let Some(pattern) = bundle.get_message(key).and_then(|message| message.value()) else {
             debug_assert!(false, "{key} is no message");
-            return String::new();
+            return (String::new(), Vec::new());
         };
         let mut errors = Vec::new();
         let words = bundle.format_pattern(pattern, Some(&arguments), &mut errors).into_owned();
-        debug_assert!(errors.is_empty(), "{key}: {errors:?}");
-        words
+        (words, errors)
     }
 
     /// A day as its speakers write it.
@@ -312,6 +344,8 @@ mod tests {
             ("de/citizens.ftl", "gone-title = <strong>Weg</strong>\n", "gone-title: takes no markup"),
             ("de/citizens.ftl", "gone-why = { \"<img>\" }\n", "gone-why: text in quotes may not contain"),
             ("de/citizens.ftl", "gone-why = { gone }\n", "gone-why: there is no message gone"),
+            ("de/citizens.ftl", "gone-why = { gone-ask }\ngone-ask = { gone-why }\n", "gone-ask: can't be said: "),
+            ("de/citizens.ftl", "gone-why = { gone-ask-owner }\n", "gone-why: can't be said: "),
             ("de/citizens.ftl", "gone-why = { NUMBER(1) }\n", "gone-why: functions aren't taken"),
             ("de/citizens.ftl", "language-direction = up\n", "language-direction: is ltr or rtl"),
             ("de/other.ftl", "x = y\n", "de/other.ftl: no part of Merlink has this file; there is citizens.ftl"),

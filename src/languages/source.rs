@@ -21,6 +21,12 @@ use super::{BUILT_IN, ENGLISH, Part, html};
 #[error("{}", .0.join("\n"))]
 pub struct LanguagesError(Vec<String>);
 
+impl LanguagesError {
+    pub fn new(problems: Vec<String>) -> Self {
+        Self(problems)
+    }
+}
+
 /// Message by message, the variables that it fills in.
 type Messages = BTreeMap<String, BTreeSet<String>>;
 
@@ -136,6 +142,15 @@ impl Source {
         if !missing.is_empty() {
             tracing::warn!("{}: these messages are missing and stay in English: {}", file.path, missing.join(", "));
         }
+    }
+
+    /// The operator's messages that are shown: file, name, variables.
+    pub fn own_messages(&self) -> impl Iterator<Item = (&str, String, BTreeSet<String>)> {
+        self.own.iter().flat_map(|file| {
+            let known = english(file.part);
+            let shown = messages_in(&file.resource).filter(move |message| known.contains_key(message.id.name));
+            shown.map(|message| (file.path.as_str(), message.id.name.to_owned(), variables(message)))
+        })
     }
 
     /// All messages, with the variables of the version that counts.

@@ -207,6 +207,8 @@ fn what_would_show_something_broken_stops_the_start_and_is_named() {
     let path = |name: &str| home.path().join(name).display().to_string();
     for (setting, value, names) in [
         ("site.languages_dir", path("languages"), &["en/citizens.ftl", "gone-why", "$linc", "$site"][..]),
+        ("site.languages_dir", path("langauges"), &["site.languages_dir", "langauges", "no such folder"]),
+        ("site.languages", "en,ms,en".into(), &["site.languages", "en stands there twice"]),
         ("site.languages", "en,tlh".into(), &["tlh", "site.languages_dir", "citizens.ftl"]),
         ("site.languages", "en,not a tag".into(), &["site.languages", "not a tag"]),
         ("site.logo", path("logo.gif"), &["site.logo", "logo.gif", "SVG", "PNG"]),
