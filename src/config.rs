@@ -47,6 +47,8 @@ pub struct Config {
     pub clicks: Clicks,
     pub limits: Limits,
     pub smtp: Smtp,
+    /// `None`: no audit trail.
+    pub audit_file: Option<PathBuf>,
     pub log: Log,
 }
 
@@ -56,6 +58,9 @@ pub struct Public {
     pub base_url: BaseUrl,
     pub workers: usize,
     pub trusted_proxies: Vec<IpNet>,
+    pub connections_max: usize,
+    /// Between a signal and the end of new connections.
+    pub stop_delay: Duration,
 }
 
 /// The scheme and host that short links are printed with, without a slash at the end.
@@ -193,6 +198,8 @@ impl Config {
         let clicks = Clicks::read(settings);
         let limits = Limits::read(settings);
         let smtp = Smtp::read(settings);
+        let audit_file = settings
+            .take("audit.file", "the path of a file, or empty", |text| Some(non_empty(text).map(PathBuf::from)));
         let log = Log::read(settings);
         Some(Self {
             data_dir: data_dir?,
@@ -206,6 +213,7 @@ impl Config {
             clicks: clicks?,
             limits: limits?,
             smtp: smtp?,
+            audit_file: audit_file?,
             log: log?,
         })
     }
@@ -231,7 +239,16 @@ impl Public {
                     .ok()
                     .or_else(|| text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address)))
             });
-        Some(Self { listen: listen?, base_url: base_url?, workers: workers?, trusted_proxies: trusted_proxies? })
+        let connections_max = settings.take("public.connections_max", "100 to 1000000", in_range(100, 1_000_000));
+        let stop_delay = settings.take("public.stop_delay", DURATION_HINT, duration);
+        Some(Self {
+            listen: listen?,
+            base_url: base_url?,
+            workers: workers?,
+            trusted_proxies: trusted_proxies?,
+            connections_max: connections_max?,
+            stop_delay: stop_delay?,
+        })
     }
 }
 

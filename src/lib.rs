@@ -43,6 +43,7 @@ pub mod site;
 
 pub mod store;
 
+pub mod audit;
 pub mod config;
 pub mod data_dir;
 pub mod domain;

@@ -255,6 +255,9 @@ pub struct Metrics {
     pub redis_unsafe: IntGauge,
     pub redis_memory_bytes: IntGauge,
     pub redis_memory_bytes_max: IntGauge,
+    pub audit_failures: IntCounter,
+    pub public_connections: IntGauge,
+    pub public_connections_max: IntGauge,
     redis_commands: [Histogram; Operation::ALL.len()],
     http_requests: IntCounterVec,
     http_durations: HistogramVec,
@@ -326,6 +329,10 @@ impl Metrics {
                 "merlink_redis_memory_bytes_max",
                 "Memory that Redis may use: maxmemory, or what its machine has.",
             ),
+            public_connections: register.gauge("merlink_public_connections", "Open connections of the public port."),
+            public_connections_max: register.gauge("merlink_public_connections_max", "public.connections_max."),
+            audit_failures: register
+                .counter("merlink_audit_failures_total", "Entries that could not be written to the audit file."),
             redis_commands: Operation::ALL.map(|operation| redis_commands.with_label_values(&[operation.label()])),
             http_requests: register.counter_vec(
                 "merlink_http_requests_total",

@@ -1,8 +1,8 @@
 //! From settings to a service that answers, and back to silence without losing a click.
 //!
 //! Start: data directory claimed, Redis found or started and checked, journal opened, listeners bound, then the watch that makes the
-//! cache trustworthy. Stop, on SIGTERM or SIGINT: not ready any more, no new connections, requests answered, clicks flushed, Redis (if
-//! it is ours) shut down. Each task has an owner here that ends it.
+//! cache trustworthy. Stop, on SIGTERM or SIGINT: not ready any more; then, `public.stop_delay` later, no new connections, requests
+//! answered, clicks flushed, Redis (if it is ours) shut down. Each task has an owner here that ends it.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -12,6 +12,8 @@ use actix_web::{
     web::Data,
 };
 use jiff::Timestamp;
+use prometheus::IntGauge;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
@@ -20,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    audit::Audit,
     clicks::{Clicks, ClicksError},
     config::Config,
     data_dir::{DataDirError, DataDirLock},
@@ -34,6 +37,8 @@ use crate::{
 
 /// For requests that are being answered when the signal comes.
 const SHUTDOWN_S: u64 = 10;
+/// Redis, the journal, the operator port, libraries.
+const FILES_BESIDE_CONNECTIONS: u64 = 1_000;
 /// A connection that sends nothing between requests is closed after this.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// For a request's head. Half a head gets 408 then.
@@ -82,7 +87,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let store = Store::new(&config, Arc::clone(&metrics))?;
     let redis = tokio::select! {
         started = OwnRedis::start(&config, &store) => started?,
-        () = signals.next() => return Ok(()),
+        () = signals.next(store.audit()) => return Ok(()),
     };
     let result = serve_with(config, site, store, metrics, signals).await;
     redis.stop().await;
@@ -164,8 +169,14 @@ async fn run(
 fn public_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
     let listen = app.config.public.listen;
     let shared = Data::clone(app);
+    let metrics = Arc::clone(&app.metrics);
+    raise_file_limit(app.config.public.connections_max);
     let server = HttpServer::new(move || public::service(&shared))
+        .on_connect(move |_, connection| {
+            connection.insert(OpenConnection::count(&metrics));
+        })
         .workers(app.config.public.workers)
+        .max_connections(app.config.public.connections_max.div_ceil(app.config.public.workers))
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(HEAD_TIME_MAX)
         .shutdown_timeout(SHUTDOWN_S)
@@ -174,6 +185,38 @@ fn public_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
         .map_err(|error| ServeError::Listen("public.listen", listen, error))?;
     let address = server.addrs().first().copied().unwrap_or(listen);
     Ok((server.run(), address))
+}
+
+/// Lives as long as a connection of the public port, and is counted.
+struct OpenConnection(IntGauge);
+
+impl OpenConnection {
+    fn count(metrics: &Metrics) -> Self {
+        metrics.public_connections.inc();
+        Self(metrics.public_connections.clone())
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Each connection is an open file, and many systems allow 1,024 unless asked for more.
+fn raise_file_limit(connections: usize) {
+    let wanted = connections as u64 + FILES_BESIDE_CONNECTIONS;
+    let limit = getrlimit(Resource::Nofile);
+    let allowed = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    if limit.current.is_some_and(|current| current < allowed) {
+        let raised = Rlimit { current: Some(allowed), maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!("the limit of open files can't be raised to {allowed}: {error}");
+        }
+    }
+    if allowed < wanted {
+        tracing::info!("{wanted} files may be open at once by public.connections_max, but the system allows {allowed}");
+    }
 }
 
 fn operator_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
@@ -209,35 +252,48 @@ fn background_tasks(app: &Data<App>, postman: Option<Postman>) -> Vec<JoinHandle
     tasks
 }
 
-/// The two signals that end the service.
+/// The two signals that end the service; and SIGHUP, by old custom: the file that is written to was moved away, begin another.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) {
-        let name = tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// Waits for one that ends the service.
+    async fn next(&mut self, audit: &Audit) {
+        let name = loop {
+            tokio::select! {
+                _ = self.terminate.recv() => break "SIGTERM",
+                _ = self.interrupt.recv() => break "SIGINT",
+                _ = self.hangup.recv() => audit.reopen(),
+            }
         };
         tracing::info!("{name}: stopping");
     }
 }
 
-/// On the first signal: not ready, then stop with grace. A second one is heard too: it stops at once.
+/// On the first signal: not ready, then, when balancers have had the time to see that, stop with grace. A second one is heard too: it
+/// stops at once.
 async fn stop_on_signal(app: Data<App>, server: ServerHandle, mut signals: Signals) {
-    let mut graceful = true;
+    let (mut graceful, mut delay) = (true, app.config.public.stop_delay);
     loop {
-        signals.next().await;
+        signals.next(app.store.audit()).await;
         app.stop();
         let server = server.clone();
-        tokio::spawn(async move { server.stop(graceful).await });
-        graceful = false;
+        tokio::spawn(async move {
+            sleep(delay).await;
+            server.stop(graceful).await;
+        });
+        (graceful, delay) = (false, Duration::ZERO);
     }
 }
 

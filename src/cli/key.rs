@@ -8,6 +8,7 @@ use super::{Failure, block_on, print, with_store};
 use crate::{
     config::{self, Config},
     domain::{ApiKey, Email, PlainKey, Scope, Scopes},
+    store::Actor,
 };
 
 const NAME_CHARACTERS_MAX: usize = 100;
@@ -105,7 +106,7 @@ async fn create(
         last_used_at: None,
         revoked_at: None,
     };
-    with_store(config, async |store| Ok(store.create_api_key(&key).await?)).await?;
+    with_store(config, async |store| Ok(store.create_api_key(&key, &Actor::Operator).await?)).await?;
     eprintln!("Key {} of {}, scopes {}. It is shown this once:", key.id, key.owner, key.scopes);
     print(&plain.reveal());
     Ok(())
@@ -149,7 +150,9 @@ async fn list(config: &Config, owner: Option<Email>, json: bool) -> Result<(), F
 async fn revoke(config: &Config, id: &str) -> Result<(), Failure> {
     // People paste what they have; the secret in it goes no further.
     let id = id.parse::<PlainKey>().map_or_else(|_| id.to_owned(), |key| key.id().to_owned());
-    let found = with_store(config, async |store| Ok(store.revoke_api_key(&id, Timestamp::now()).await?)).await?;
+    let found =
+        with_store(config, async |store| Ok(store.revoke_api_key(&id, Timestamp::now(), &Actor::Operator).await?))
+            .await?;
     if !found {
         return Err(format!("there is no key {id:?}: merlink key list shows all").into());
     }

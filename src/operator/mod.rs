@@ -30,6 +30,8 @@ async fn metrics(app: Data<App>) -> HttpResponse {
 fn observe_bounds(app: &App) {
     let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     app.metrics.cache_bytes_max.set(bytes(app.config.redirect.cache_bytes_max));
+    let connections_max = app.config.public.connections_max;
+    app.metrics.public_connections_max.set(i64::try_from(connections_max).unwrap_or(i64::MAX));
     app.metrics.click_journal_bytes_max.set(bytes(app.config.clicks.journal_bytes_max));
     if let Ok(disk) = data_dir::disk(&app.config.data_dir) {
         app.metrics.data_dir_free_bytes.set(bytes(disk.free_bytes));

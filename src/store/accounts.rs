@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use redis::{Value, cmd};
 
 use super::{
-    Store, StoreError,
+    Actor, Store, StoreError,
     keys::{self, api_key_field, click_field},
 };
 use crate::{
@@ -29,9 +29,9 @@ impl Store {
     /// # Errors
     ///
     /// When Redis can't be asked: the key may or may not have been kept.
-    pub async fn create_api_key(&self, key: &ApiKey) -> Result<(), StoreError> {
+    pub async fn create_api_key(&self, key: &ApiKey, by: &Actor) -> Result<(), StoreError> {
         let created_ms = key.created_at.as_millisecond();
-        self.ask(Operation::KeyWrite, async |redis| {
+        let created = self.ask(Operation::KeyWrite, async |redis| {
             let mut account = cmd("ZADD");
             account.arg(keys::ACCOUNTS).arg("NX").arg(created_ms).arg(key.owner.as_str());
             let mut index = cmd("SADD");
@@ -48,8 +48,10 @@ impl Store {
                 write.arg(api_key_field::EXPIRES).arg(expires_at.as_millisecond());
             }
             write.exec_async(redis).await
-        })
-        .await
+        });
+        let created = created.await;
+        self.trail_key_created(key, by, &created);
+        created
     }
 
     /// Reads a key, usable or not.
@@ -72,19 +74,21 @@ impl Store {
     /// # Errors
     ///
     /// When Redis can't be asked.
-    pub async fn revoke_api_key(&self, id: &str, at: Timestamp) -> Result<bool, StoreError> {
+    pub async fn revoke_api_key(&self, id: &str, at: Timestamp, by: &Actor) -> Result<bool, StoreError> {
         if self.find_api_key(id).await?.is_none() {
             return Ok(false);
         }
-        self.ask(Operation::KeyWrite, async |redis| {
-            cmd("HSETNX")
-                .arg(keys::api_key(id))
-                .arg(api_key_field::REVOKED)
-                .arg(at.as_millisecond())
-                .exec_async(redis)
-                .await
-        })
-        .await?;
+        let revoked = self.ask(Operation::KeyWrite, async |redis| {
+            let mut write = cmd("HSETNX");
+            write.arg(keys::api_key(id)).arg(api_key_field::REVOKED).arg(at.as_millisecond());
+            write.query_async::<bool>(redis).await
+        });
+        let revoked = revoked.await;
+        // One that was revoked before isn't again.
+        if !matches!(revoked, Ok(false)) {
+            self.trail_key_revoked(id, at, by, &revoked);
+        }
+        revoked?;
         Ok(true)
     }
 

@@ -118,7 +118,7 @@ impl Store {
         let link = new.as_created();
         let marked = new.mark.is_some() || self.connector.is_cluster();
         let call = new.call(&link, marked);
-        self.ask(Operation::LinkWrite, async |redis| {
+        let created = self.ask(Operation::LinkWrite, async |redis| {
             // Asked first, so that an index is spared the entries of codes that are taken.
             if !marked && cmd("EXISTS").arg(&key).query_async::<bool>(redis).await? {
                 return Ok(Created::CodeTaken);
@@ -133,8 +133,12 @@ impl Store {
                 index_link(redis, &other).await?;
             }
             Ok(Created::CodeTaken)
-        })
-        .await
+        });
+        let created = created.await;
+        if !matches!(created, Ok(Created::CodeTaken)) {
+            self.trail_created(&new.as_created(), &new.by, &created);
+        }
+        created
     }
 
     /// Reads a link with its total of clicks.
@@ -201,7 +205,7 @@ impl Store {
         call.arg(link_field::UPDATED).arg(updated_ms);
         call.arg(link_field::VERSION).arg(next.version);
         let moves = next.owner != link.owner || next.tags != link.tags;
-        self.ask(Operation::LinkWrite, async |redis| {
+        let written = self.ask(Operation::LinkWrite, async |redis| {
             if moves {
                 index_link(redis, next).await?;
             }
@@ -212,8 +216,12 @@ impl Store {
                 drop_from_indexes(redis, link, Some(next)).await?;
             }
             Ok(written)
-        })
-        .await
+        });
+        let written = written.await;
+        if !matches!(written, Ok(false)) {
+            self.trail_changed(link, next, by, &written);
+        }
+        written
     }
 
     /// A link's past, newest first: how each change left it, from the change to version `upto` (`None`: the last) on, at most `limit`.

@@ -24,6 +24,7 @@ mod sentinel;
 mod sessions;
 mod statistics;
 mod subscription;
+mod trail;
 mod watch;
 mod wire;
 
@@ -38,6 +39,7 @@ use redis::{ErrorKind, RedisError};
 use tokio::time::timeout;
 
 use crate::{
+    audit::Audit,
     config::Config,
     domain::Email,
     metrics::{Metrics, Operation},
@@ -148,6 +150,7 @@ pub struct Store {
     control: Control,
     lookup_timeout: Duration,
     metrics: Arc<Metrics>,
+    audit: Arc<Audit>,
 }
 
 /// The control plane's way to Redis.
@@ -164,7 +167,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the address isn't one that the Redis client understands, or a file that the settings name can't be used.
+    /// When the address isn't one that the Redis client understands, or a file that the settings name can't be used: the audit file too.
     pub fn new(config: &Config, metrics: Arc<Metrics>) -> Result<Self, StoreSettingsError> {
         let connector = Arc::new(Connector::new(config)?);
         let control = if connector.is_cluster() {
@@ -172,7 +175,15 @@ impl Store {
         } else {
             Control::Pool(pool::pool(Arc::clone(&connector), config.redis.pool_size)?)
         };
-        Ok(Self { connector, control, lookup_timeout: config.redis.lookup_timeout, metrics })
+        let audit = Audit::open(config.audit_file.as_deref(), metrics.audit_failures.clone())
+            .map_err(|error| StoreSettingsError(format!("audit.file can't be written: {error}")))?;
+        let lookup_timeout = config.redis.lookup_timeout;
+        Ok(Self { connector, control, lookup_timeout, metrics, audit: Arc::new(audit) })
+    }
+
+    /// Where changes are written down, for whoever has to open the file anew.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// Where Redis is, without what opens it.

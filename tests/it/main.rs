@@ -42,6 +42,7 @@ mod console;
 mod console_login;
 mod smtp_server;
 
+mod audit;
 mod commands;
 mod limits;
 mod logs;

@@ -112,7 +112,7 @@ pub async fn create(mut call: Call<KeysWrite>) -> Result<HttpResponse, Problem> 
                 let detail = format!("you have {KEYS_MAX} usable keys: revoke one");
                 return Err(Problem::mistakes(vec![Mistake::at("", detail)]));
             }
-            call.app.store.create_api_key(&key).await?;
+            call.app.store.create_api_key(&key, &call.officer().actor()).await?;
             let created = CreatedKeyBody { about: KeyBody::from(&key), key: plain.reveal() };
             let mut response = json(StatusCode::CREATED, &created);
             let location = format!("{}/api/v2/keys/{}", call.app.config.public.base_url.as_str(), key.id);
@@ -136,7 +136,7 @@ pub async fn revoke(call: Call<KeysWrite>, id: Path<String>) -> Result<HttpRespo
     if key.owner != call.officer().email {
         return Err(unknown());
     }
-    call.app.store.revoke_api_key(&id, Timestamp::now()).await?;
+    call.app.store.revoke_api_key(&id, Timestamp::now(), &call.officer().actor()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
