@@ -1,7 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build test test-faults lint format bench setup clean help
+.PHONY: run build deb validate test test-faults lint format bench setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -53,6 +53,14 @@ bench: ## measure a redirect side by side with nginx; prints a table
 	@scripts/setup.sh bench
 	$(RELEASE)
 	@scripts/bench.sh
+
+deb: ## build the Debian package, target/debian/merlink_*.deb
+	@scripts/setup.sh build deb
+	$(RELEASE)
+	cargo deb --locked --no-build
+
+validate: ## check the deployment files against their schemas (what make test can't do without downloads)
+	@scripts/validate-deploy.sh
 
 setup: ## get everything that the tasks above need
 	@scripts/setup.sh run test lint bench

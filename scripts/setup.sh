@@ -7,6 +7,7 @@
 set -eu
 
 CARGO_DENY_VERSION=0.20.2
+CARGO_DEB_VERSION=3.8.0
 
 cd "$(dirname "$0")/.."
 # rustup puts cargo here and the shell finds it only after a new login; nginx lies where only root looks.
@@ -21,6 +22,7 @@ main() {
         build) needs="rust c_compiler" ;;
         lint) needs="rust c_compiler rust_components cargo_deny" ;;
         bench) needs="rust c_compiler redis bench_tools" ;;
+        deb) needs="cargo_deb" ;;
         make) needs="make" ;;
         *) fail "there is no task called $task" ;;
         esac
@@ -58,6 +60,7 @@ need_redis() {
 # QR codes are read back as a phone would; an exported map of links is served by the server that it is for; promtool judges the
 # metrics, the rules and their unit tests.
 need_test_tools() {
+    has curl || lacking curl curl curl curl
     has promtool || lacking prometheus prometheus golang-github-prometheus prometheus
     has zbarimg || lacking zbar-tools zbar zbar zbar
     has nginx || lacking nginx nginx nginx nginx
@@ -91,6 +94,10 @@ need_cargo_deny() {
     has cargo-deny || cargo_deny_is_missing=yes
 }
 
+need_cargo_deb() {
+    has cargo-deb || cargo_deb_is_missing=yes
+}
+
 need_bench_tools() {
     [ "$(uname -s)" = Linux ] || fail "the benchmarks read CPU times from /proc: they run on Linux only."
     for program in wrk nginx curl; do
@@ -106,6 +113,7 @@ for_alpine=""        # and the others
 for_fedora=""
 for_macos=""
 cargo_deny_is_missing=""
+cargo_deb_is_missing=""
 axe_core_missing=""
 
 # lacking DEBIAN ALPINE FEDORA MACOS: what each calls it.
@@ -135,6 +143,10 @@ get_missing() {
     if [ -n "$cargo_deny_is_missing" ]; then
         say "cargo-deny is missing: building version $CARGO_DENY_VERSION with cargo, which takes a few minutes"
         cargo install --locked --version "$CARGO_DENY_VERSION" cargo-deny </dev/null
+    fi
+    if [ -n "$cargo_deb_is_missing" ]; then
+        say "cargo-deb is missing: building version $CARGO_DEB_VERSION with cargo, which takes a few minutes"
+        cargo install --locked --version "$CARGO_DEB_VERSION" cargo-deb </dev/null
     fi
 }
 

@@ -51,6 +51,7 @@ mod operator;
 mod settings;
 
 mod acl;
+mod behind_nginx;
 mod cluster;
 mod concurrency;
 mod damage;

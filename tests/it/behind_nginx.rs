@@ -1,0 +1,218 @@
+//! Two Merlinks behind the nginx that deploy/nginx describes: the shipped file itself, with this test's addresses in it.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use rcgen::generate_simple_self_signed;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::{
+    harness::{Home, Server, eventually},
+    redis_server::{RedisServer, free_address},
+};
+
+const TARGET: &str = "https://www.iras.gov.sg/taxes";
+const SHIPPED: &str = "deploy/nginx/merlink.conf";
+/// nginx speaks to the nodes from an address of its own, as it would from another machine.
+const PROXY: &str = "127.0.0.9";
+
+struct Nginx {
+    child: Child,
+    folder: TempDir,
+    tls: SocketAddr,
+    plain: SocketAddr,
+}
+
+impl Nginx {
+    fn before(nodes: [SocketAddr; 2]) -> Self {
+        let folder = TempDir::new().expect("a temporary directory can be made");
+        let (tls, plain) = (free_address(), free_address());
+        let certificate = generate_simple_self_signed(["go.agency.gov.sg".to_owned()]).expect("a certificate");
+        fs::write(folder.path().join("fullchain.pem"), certificate.cert.pem()).expect("is written");
+        fs::write(folder.path().join("privkey.pem"), certificate.signing_key.serialize_pem()).expect("is written");
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join(SHIPPED);
+        let mut site = fs::read_to_string(shipped).expect("the shipped configuration is there");
+        for (shipped, here) in [
+            ("server 10.0.0.11:8080", format!("server {}", nodes[0])),
+            ("server 10.0.0.12:8080", format!("server {}", nodes[1])),
+            ("listen 80;", format!("listen {plain};")),
+            ("listen 443 ssl", format!("listen {tls} ssl")),
+            ("    listen [::]:80;\n", String::new()),
+            ("    listen [::]:443 ssl http2;\n", String::new()),
+            ("/etc/ssl/merlink", folder.path().display().to_string()),
+            ("rate=100r/s", "rate=100000r/s".to_owned()),
+            ("proxy_http_version 1.1;", format!("proxy_http_version 1.1;\n    proxy_bind {PROXY};")),
+        ] {
+            assert!(site.contains(shipped), "{SHIPPED} has no {shipped:?}");
+            site = site.replace(shipped, &here);
+        }
+        let here = folder.path().display();
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {here}/{kind};\n"))
+            .concat();
+        let main = format!(
+            "daemon off; worker_processes 1; pid {here}/pid; error_log {here}/error.log warn;\n\
+             events {{ worker_connections 512; }}\nhttp {{ access_log off;\n{temporary}{site}}}\n"
+        );
+        fs::write(folder.path().join("nginx.conf"), main).expect("is written");
+        let test = nginx(folder.path()).arg("-t").output().expect("nginx runs: scripts/setup.sh test installs it");
+        assert!(test.status.success(), "nginx -t: {}", String::from_utf8_lossy(&test.stderr));
+        let child = nginx(folder.path()).stderr(Stdio::null()).spawn().expect("nginx runs");
+        let nginx = Self { child, folder, tls, plain };
+        eventually("nginx answers", || (nginx.curl(&["-o", "/dev/null"], "/robots.txt").0 == Some(0)).then_some(()));
+        nginx
+    }
+
+    /// Runs curl on a path of the TLS server; answers its exit code and what it printed.
+    fn curl(&self, arguments: &[&str], path: &str) -> (Option<i32>, String) {
+        let resolve = format!("go.agency.gov.sg:{}:127.0.0.1", self.tls.port());
+        let ran = Command::new("curl")
+            .args(["-s", "--cacert"])
+            .arg(self.folder.path().join("fullchain.pem"))
+            .args(["--resolve", &resolve])
+            .args(arguments)
+            .arg(format!("https://go.agency.gov.sg:{}{path}", self.tls.port()))
+            .output()
+            .expect("curl runs: scripts/setup.sh test installs it");
+        (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned())
+    }
+
+    fn status(&self, arguments: &[&str], path: &str) -> String {
+        self.curl(&[&["-o", "/dev/null", "-w", "%{http_code}"], arguments].concat(), path).1
+    }
+}
+
+impl Drop for Nginx {
+    /// Its master ends its workers.
+    fn drop(&mut self) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), Signal::TERM).ok();
+        self.child.wait().ok();
+    }
+}
+
+fn nginx(folder: &Path) -> Command {
+    // Debian has it where only root looks.
+    let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
+    let program = std::env::split_paths(&path).map(|folder| folder.join("nginx")).find(|program| program.exists());
+    let mut command = Command::new(program.unwrap_or_else(|| "nginx".into()));
+    command.arg("-c").arg(folder.join("nginx.conf")).arg("-p").arg(folder).arg("-e").arg(folder.join("error.log"));
+    command
+}
+
+fn node(redis: &RedisServer) -> Server {
+    let server = Home::new()
+        .set("redis.url", redis.url())
+        .set("public.listen", free_address().to_string())
+        .set("public.trusted_proxies", PROXY)
+        .set("limits.misses_per_minute", "3")
+        .start();
+    // On a busy machine its heartbeat may miss its turn; and what actix says of a connection in the moment in which it stops.
+    for about in ["redis is away", "no workers"] {
+        server.expect_log(about);
+    }
+    server
+}
+
+#[test]
+fn redirects_and_the_api_go_through_with_tls_and_http_2() {
+    let redis = RedisServer::start();
+    let nodes = [node(&redis), node(&redis)];
+    let nginx = Nginx::before([nodes[0].public_address(), nodes[1].public_address()]);
+    let amy = nodes[0].officer("amy@agency.gov.sg");
+    amy.creates("form", TARGET);
+    let shown = "%{http_code} %{http_version} %{redirect_url}";
+    let (_, answer) = nginx.curl(&["-o", "/dev/null", "-w", shown], "/form");
+    assert_eq!(answer, format!("302 2 {TARGET}"));
+    let (_, head) = nginx.curl(&["-I"], "/form");
+    assert!(head.to_lowercase().contains("strict-transport-security: max-age=31536000"), "{head}");
+    assert!(head.to_lowercase().contains("cache-control: no-store"), "what Merlink says arrives: {head}");
+    let key = format!("Authorization: Bearer {}", amy.key);
+    assert_eq!(nginx.status(&["-H", &key], "/api/v1/urls"), "200");
+    assert_eq!(
+        nginx.status(&["-H", &key, "-X", "POST", "--json", r#"{"longUrl":"https://example.com"}"#], "/api/v1/urls"),
+        "200"
+    );
+    let plain = crate::http::Request::new(nginx.plain, "GET", "/form").send();
+    assert_eq!((plain.status, plain.header("location").is_some_and(|to| to.starts_with("https://"))), (308, true));
+    amy.sees_clicks("form", 1);
+}
+
+#[test]
+fn forwarded_addresses_are_believed_from_the_proxy_and_from_nobody_else() {
+    let redis = RedisServer::start();
+    let nodes = [node(&redis), node(&redis)];
+    // One node, so that its limit is reached after three.
+    let only = nodes[0].public_address();
+    let nginx = Nginx::before([only, only]);
+    let unknown = |from: &str, forged: &str| {
+        nginx.status(&["--interface", from, "-H", &format!("X-Forwarded-For: {forged}")], "/never-made")
+    };
+    for forged in ["6.6.6.1", "6.6.6.2", "6.6.6.3"] {
+        assert_eq!(unknown("127.0.0.2", forged), "404");
+    }
+    assert_eq!(unknown("127.0.0.2", "6.6.6.4"), "429", "what the client claims changes nothing");
+    assert_eq!(unknown("127.0.0.3", "6.6.6.4"), "404", "another client has a limit of its own: the proxy is believed");
+    let direct =
+        |forged: &str| nodes[1].get("/never-made").user_agent("curl/8").header("X-Forwarded-For", forged).send().status;
+    for forged in ["6.6.6.1", "6.6.6.2", "6.6.6.3"] {
+        assert_eq!(direct(forged), 404);
+    }
+    assert_eq!(direct("6.6.6.4"), 429, "who isn't the proxy is one client");
+}
+
+#[test]
+fn a_rolling_restart_under_load_fails_no_request_and_counts_each_click_once() {
+    const BATCH: usize = 200;
+    let redis = RedisServer::start();
+    let nodes = [node(&redis), node(&redis)];
+    let nginx = Nginx::before([nodes[0].public_address(), nodes[1].public_address()]);
+    let amy = nodes[0].officer("amy@agency.gov.sg");
+    amy.creates("form", TARGET);
+    let over = AtomicBool::new(false);
+    let answered: usize = thread::scope(|scope| {
+        let visitors: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut answered = 0;
+                    while !over.load(Ordering::Relaxed) {
+                        let each = ["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}\n"];
+                        let (_, printed) = nginx.curl(&each, &format!("/form?[1-{BATCH}]"));
+                        let lines: Vec<&str> = printed.lines().collect();
+                        let wrong: Vec<_> = lines.iter().filter(|line| **line != format!("302 {TARGET}")).collect();
+                        assert!(wrong.is_empty() && lines.len() == BATCH, "{} answers, wrong: {wrong:?}", lines.len());
+                        answered += lines.len();
+                    }
+                    answered
+                })
+            })
+            .collect();
+        let rolled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let gets_visitors = |node: &Server| {
+                let before = node.metrics().sum("merlink_clicks_recorded_total");
+                eventually("it gets visitors", || {
+                    (node.metrics().sum("merlink_clicks_recorded_total") >= before + 50.0).then_some(())
+                });
+            };
+            nodes.iter().for_each(gets_visitors);
+            for node in nodes.iter().chain(&nodes) {
+                assert_eq!(node.end_by(Signal::TERM), Some(0));
+                node.start_again();
+                // As docs/operations.md says: not before this one has visitors again is it the other's turn.
+                gets_visitors(node);
+            }
+        }));
+        over.store(true, Ordering::Relaxed);
+        let answered = visitors.into_iter().map(|visitor| visitor.join().expect("no visitor is failed")).sum();
+        rolled.expect("the nodes are restarted");
+        answered
+    });
+    nodes.iter().for_each(Server::await_flushed);
+    assert_eq!(nodes[0].counters("form").get("t"), Some(&(answered as i64)), "each answered click once");
+}
