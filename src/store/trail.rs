@@ -10,7 +10,7 @@ use crate::domain::{ApiKey, Link, Scope, Tag};
 /// A line of the trail.
 #[derive(Serialize)]
 struct Entry<'a> {
-    at: Timestamp,
+    at: String,
     event: &'static str,
     by: String,
     /// `unknown`: Redis' answer was lost on the way, and the change may have been made or not.
@@ -81,7 +81,7 @@ impl Store {
 
     fn trail<T>(&self, event: &'static str, at: Timestamp, by: &Actor, result: &Result<T, StoreError>, what: What<'_>) {
         let outcome = if result.is_ok() { "done" } else { "unknown" };
-        self.audit.write(&Entry { at, event, by: name(by), outcome, what });
+        self.audit.write(&Entry { at: format!("{at:.3}"), event, by: name(by), outcome, what });
     }
 }
 
