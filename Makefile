@@ -1,7 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build deb validate test test-faults lint format bench setup clean help
+.PHONY: run build deb validate test-alerts test test-faults lint format bench setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -58,6 +58,11 @@ deb: ## build the Debian package, target/debian/merlink_*.deb
 	@scripts/setup.sh build deb
 	$(RELEASE)
 	cargo deb --locked --no-build
+
+test-alerts: ## break two nodes under a real Prometheus: each fault must call with its own alert and no other (3 minutes)
+	@scripts/setup.sh test
+	$(RELEASE)
+	@scripts/test-alerts.sh
 
 validate: ## check the deployment files against their schemas (what make test can't do without downloads)
 	@scripts/validate-deploy.sh

@@ -169,14 +169,14 @@ fn forwarded_addresses_are_believed_from_the_proxy_and_from_nobody_else() {
 
 #[test]
 fn a_rolling_restart_under_load_fails_no_request_and_counts_each_click_once() {
-    const BATCH: usize = 200;
+    const BATCH: i64 = 200;
     let redis = RedisServer::start();
     let nodes = [node(&redis), node(&redis)];
     let nginx = Nginx::before([nodes[0].public_address(), nodes[1].public_address()]);
     let amy = nodes[0].officer("amy@agency.gov.sg");
     amy.creates("form", TARGET);
     let over = AtomicBool::new(false);
-    let answered: usize = thread::scope(|scope| {
+    let answered: i64 = thread::scope(|scope| {
         let visitors: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
@@ -186,8 +186,12 @@ fn a_rolling_restart_under_load_fails_no_request_and_counts_each_click_once() {
                         let (_, printed) = nginx.curl(&each, &format!("/form?[1-{BATCH}]"));
                         let lines: Vec<&str> = printed.lines().collect();
                         let wrong: Vec<_> = lines.iter().filter(|line| **line != format!("302 {TARGET}")).collect();
-                        assert!(wrong.is_empty() && lines.len() == BATCH, "{} answers, wrong: {wrong:?}", lines.len());
-                        answered += lines.len();
+                        assert!(
+                            wrong.is_empty() && i64::try_from(lines.len()) == Ok(BATCH),
+                            "{} answers, wrong: {wrong:?}",
+                            lines.len()
+                        );
+                        answered += BATCH;
                     }
                     answered
                 })
@@ -214,5 +218,5 @@ fn a_rolling_restart_under_load_fails_no_request_and_counts_each_click_once() {
         answered
     });
     nodes.iter().for_each(Server::await_flushed);
-    assert_eq!(nodes[0].counters("form").get("t"), Some(&(answered as i64)), "each answered click once");
+    assert_eq!(nodes[0].counters("form").get("t"), Some(&answered), "each answered click once");
 }
