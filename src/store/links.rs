@@ -177,7 +177,7 @@ impl Store {
                 return Ok(Changed::Stale(found));
             }
             let Some(next) = change.apply(&found.link, at) else { return Ok(Changed::Yes(found)) };
-            if self.write_change(&found.link, &next, by).await? {
+            if self.write_change(&found.link, &next, at, by).await? {
                 return Ok(Changed::Yes(ListedLink { link: next, clicks: found.clicks }));
             }
         }
@@ -185,7 +185,10 @@ impl Store {
     }
 
     /// Writes `next` over `link` if the store still holds `link`.
-    async fn write_change(&self, link: &Link, next: &Link, by: &Actor) -> Result<bool, StoreError> {
+    ///
+    /// The history has the nanoseconds of `at`, so that two windows of one officer, who change the same field in the same millisecond, aren't
+    /// taken for one call that came twice.
+    async fn write_change(&self, link: &Link, next: &Link, at: Timestamp, by: &Actor) -> Result<bool, StoreError> {
         let mut was = serde_json::Map::new();
         let mut changed: Vec<(&str, String)> = Vec::new();
         for ((field, old), (_, new)) in encode(link).into_iter().zip(encode(next)) {
@@ -195,7 +198,8 @@ impl Store {
             }
         }
         let updated_ms = next.updated_at.as_millisecond();
-        let history = serde_json::json!({ "by": by.to_store(), "at": updated_ms, "was": was }).to_string();
+        let ns = at.subsec_nanosecond() % 1_000_000;
+        let history = serde_json::json!({ "by": by.to_store(), "at": updated_ms, "ns": ns, "was": was }).to_string();
         let mut call = CHANGE.call(keys::link(link.code.as_str()));
         call.arg(LINKS_CHANNEL).arg(keys::changed(&link.code, next.version)).arg(link.version);
         call.arg(link_field::history(next.version)).arg(&history);
