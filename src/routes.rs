@@ -14,7 +14,7 @@ use crate::{
         v1::urls,
         v2::{call, clicks, docs, keys, links, me, openapi, problem, qr},
     },
-    console::{account, assets, login, page as console_page},
+    console::{account, assets, directory, keys as console_keys, links as console_links, login, page as console_page},
     domain::Code,
     head::without_body,
     redirect::{follow, front},
@@ -102,6 +102,44 @@ static PUBLIC: &[Route] = &[
     Route { paths: &["/console/account"], mount: |at, config| shown(config, at, account::show) },
     Route { paths: &["/console/logout"], mount: |at, config| action(config, at, login::log_out) },
     Route { paths: &["/console/logout-everywhere"], mount: |at, config| action(config, at, login::log_out_everywhere) },
+    Route { paths: &["/console/links"], mount: |at, config| shown(config, at, console_links::list::show) },
+    Route {
+        paths: &["/console/create"],
+        mount: |at, config| form(config, at, console_links::edit::new, console_links::edit::create),
+    },
+    Route {
+        paths: &["/console/availability"],
+        mount: |at, config| shown(config, at, console_links::edit::availability),
+    },
+    Route {
+        paths: &["/console/links/{code}"],
+        mount: |at, config| form(config, at, console_links::edit::show, console_links::edit::save),
+    },
+    Route {
+        paths: &["/console/links/{code}/state"],
+        mount: |at, config| action(config, at, console_links::edit::switch),
+    },
+    Route {
+        paths: &["/console/links/{code}/transfer"],
+        mount: |at, config| form(config, at, console_links::edit::ask_transfer, console_links::edit::transfer),
+    },
+    Route {
+        paths: &["/console/links/{code}/history"],
+        mount: |at, config| shown(config, at, console_links::history::show),
+    },
+    Route {
+        paths: &["/console/links/{code}/statistics"],
+        mount: |at, config| shown(config, at, console_links::statistics::show),
+    },
+    Route {
+        paths: &["/console/links/{code}/clicks.csv"],
+        mount: |at, config| shown(config, at, console_links::statistics::csv),
+    },
+    Route { paths: &["/console/links/{code}/qr.svg"], mount: |at, config| shown(config, at, console_links::qr::svg) },
+    Route { paths: &["/console/links/{code}/qr.png"], mount: |at, config| shown(config, at, console_links::qr::png) },
+    Route { paths: &["/console/directory"], mount: |at, config| shown(config, at, directory::show) },
+    Route { paths: &["/console/keys"], mount: |at, config| form(config, at, console_keys::show, console_keys::create) },
+    Route { paths: &["/console/keys/{id}/revoke"], mount: |at, config| action(config, at, console_keys::revoke) },
     Route { paths: &["/console/{rest:.*}"], mount: |at, config| console(config, at.to(no_such_page)) },
     Route { paths: &["/api/{rest:.*}", "/api"], mount: |at, config| plain(config, at.to(urls::unknown_version)) },
 ];

@@ -12,4 +12,10 @@ pub mod session;
 
 pub mod login;
 
+pub mod links;
+
+pub mod directory;
+
+pub mod keys;
+
 pub mod account;

@@ -13,6 +13,7 @@ use actix_web::{
     middleware::Next,
 };
 use askama::Template;
+use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::session::{self, HOME, SignedIn, Visitor as _};
@@ -41,6 +42,9 @@ pub struct Frame<'a> {
 /// The place in the menu.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
+    Links,
+    Directory,
+    Keys,
     Account,
     None,
 }
@@ -221,6 +225,29 @@ pub fn local_page(next: &str) -> Option<&str> {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~?=&%+".contains(&byte);
     let local = next.starts_with("/console/") && next.len() <= 2000 && next.bytes().all(harmless);
     Some(next).filter(|_| local && !next.contains("//") && !next.contains(".."))
+}
+
+/// A number with its thousands apart: `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `25 Nov 2026`, on the service's clock.
+pub fn shown_date(app: &App, at: Timestamp) -> String {
+    at.to_zoned(app.config.clicks.timezone.clone()).strftime("%-d %b %Y").to_string()
+}
+
+/// `25 Nov 2026, 14:05`, on the service's clock.
+pub fn shown_time(app: &App, at: Timestamp) -> String {
+    at.to_zoned(app.config.clicks.timezone.clone()).strftime("%-d %b %Y, %H:%M").to_string()
 }
 
 pub fn query_value(text: &str) -> impl fmt::Display + '_ {

@@ -29,7 +29,7 @@ use crate::{
 const PROLONGED_BY_AT_LEAST: Duration = Duration::from_secs(60);
 
 /// Where an officer begins.
-pub const HOME: &str = "/console/account";
+pub const HOME: &str = "/console/links";
 
 /// A browser that nobody has logged in with, or nobody cares.
 pub struct Browser {

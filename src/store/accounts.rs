@@ -129,7 +129,12 @@ impl Store {
         Ok(found)
     }
 
-    pub(super) async fn officers(&self) -> Result<Vec<Email>, StoreError> {
+    /// Everybody who ever owned a link or a key, or logged in; first seen, first named.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn officers(&self) -> Result<Vec<Email>, StoreError> {
         let emails: Vec<String> = self
             .ask(Operation::KeyRead, async |redis| {
                 cmd("ZRANGE").arg(keys::ACCOUNTS).arg(0).arg(-1).query_async(redis).await

@@ -35,7 +35,7 @@ impl<'s> Desk<'s> {
         self.sends("/console/login", &[("email", email)]).assert_page("the password's form", 200);
         let password = self.password_after(before);
         let answer = self.sends("/console/login/password", &[("email", email), ("password", &password)]);
-        assert_eq!((answer.status, answer.header("location")), (303, Some("/console/account")), "{}", answer.text());
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/console/links")), "{}", answer.text());
         self.token = String::new();
     }
 

@@ -33,7 +33,7 @@ fn ask(desk: &mut Desk<'_>, server: &Server, email: &str) -> String {
 fn an_officer_logs_in_with_the_password_that_was_mailed_and_out_again() {
     let server = Server::start();
     let mut desk = Desk::at(&server);
-    let first = desk.opens("/console/account");
+    let first = desk.opens("/console/links");
     assert_eq!((first.status, first.header("location")), (303, Some("/console/login")));
     let page = desk.opens("/console/login");
     page.assert_page("login", 200);
@@ -54,7 +54,7 @@ fn an_officer_logs_in_with_the_password_that_was_mailed_and_out_again() {
     assert!(mail.contains(&format!("To: {AMY}\r\n")) && mail.contains("Subject: "), "{mail}");
     let spaced = format!(" {} {} ", &password[..3], &password[3..]);
     let answer = desk.sends("/console/login/password", &[("email", AMY), ("password", &spaced)]);
-    assert_eq!((answer.status, answer.header("location")), (303, Some("/console/account")), "{}", answer.text());
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/console/links")), "{}", answer.text());
     assert!(desk.sees("/console/account").contains(AMY));
     let again = desk.opens("/console/login?next=/console/account");
     assert_eq!((again.status, again.header("location")), (303, Some("/console/account")), "is in already");
@@ -309,9 +309,9 @@ fn login_leads_on_to_the_page_that_was_asked_for_and_never_to_another_site() {
     assert_eq!(asked.header("location"), Some("/console/login?next=/console/account%3Fx%3D1"));
     for (next, location) in [
         ("/console/account?x=1", "/console/account?x=1"),
-        ("//evil.example", "/console/account"),
-        ("https://evil.example/console/", "/console/account"),
-        ("/console/\\evil.example", "/console/account"),
+        ("//evil.example", "/console/links"),
+        ("https://evil.example/console/", "/console/links"),
+        ("/console/\\evil.example", "/console/links"),
     ] {
         let mut desk = Desk::at(&server);
         let password = ask(&mut desk, &server, AMY);

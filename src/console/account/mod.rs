@@ -1,14 +1,12 @@
 //! The officer's own page: who is logged in, since when, and how to end it.
 
-use actix_web::{HttpResponse, http::StatusCode, web::Data};
-use askama::Template;
-use jiff::tz::TimeZone;
-
 use super::{
-    page::{Error, Frame, Section, html},
+    page::{Error, Frame, Section, html, shown_time},
     session::SignedIn,
 };
 use crate::state::App;
+use actix_web::{HttpResponse, http::StatusCode, web::Data};
+use askama::Template;
 
 #[derive(Template)]
 #[template(path = "account/account.html")]
@@ -20,11 +18,7 @@ struct AccountPage<'a> {
 
 /// `GET /console/account`.
 pub async fn show(app: Data<App>, officer: SignedIn) -> Result<HttpResponse, Error> {
-    let since = officer.since.to_zoned(local(&app)).strftime("%-d %B %Y, %H:%M").to_string();
+    let since = shown_time(&app, officer.since);
     let frame = Frame::of(&app, &officer, Section::Account);
     Ok(html(StatusCode::OK, &AccountPage { frame, officer: &officer, since }))
-}
-
-fn local(app: &App) -> TimeZone {
-    app.config.clicks.timezone.clone()
 }

@@ -1,0 +1,193 @@
+//! The directory: any officer finds any link, and sees whom to ask about it.
+//!
+//! Three ways, of different cost. A link's name, or its whole address, is one look-up. An owner's links are that owner's list. Words are
+//! looked for in the lists of all officers, one officer after the other, for a bounded time: then the page shows what was found so far and
+//! says where to go on. There is no index of words: officers search seldom, and every creation of a link would pay for it.
+
+use std::time::{Duration, Instant};
+
+use actix_web::{
+    HttpResponse,
+    http::StatusCode,
+    web::{Data, Query},
+};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{
+    links::State,
+    page::{Error, Frame, Section, html, query_value, shown_date},
+    session::SignedIn,
+};
+use crate::{
+    domain::{Code, Email},
+    links,
+    state::App,
+    store::{BrowseQuery, Filter, ListedLink, Place, Search, Sort},
+};
+
+const PAGE: usize = 25;
+
+/// Characters of a search text.
+const SEARCH_CHARS_MAX: usize = 200;
+
+/// How long officers' lists are looked through for one page.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What the page's address says.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    q: String,
+    owner: String,
+    after: String,
+}
+
+#[derive(Template)]
+#[template(path = "directory/directory.html")]
+struct DirectoryPage<'a> {
+    frame: Frame<'a>,
+    asked: &'a Asked,
+    has_asked: bool,
+    is_no_owner: bool,
+    found: Vec<Found>,
+    next: Option<String>,
+}
+
+struct Found {
+    short_url: String,
+    target: String,
+    description: String,
+    owner: String,
+    ask: String,
+    state: State,
+    created: String,
+}
+
+/// Where to go on: with this officer's list, and in it.
+struct Onward {
+    owner: Email,
+    place: Option<Place>,
+}
+
+/// `GET /console/directory`.
+pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    let text: String = asked.q.trim().chars().take(SEARCH_CHARS_MAX).collect();
+    let owner = Some(asked.owner.trim()).filter(|owner| !owner.is_empty());
+    let (mut found, mut next) = (Vec::new(), None);
+    let mut is_no_owner = false;
+    match owner.map(str::parse::<Email>) {
+        Some(Err(_)) => is_no_owner = true,
+        Some(Ok(owner)) => (found, next) = search(&app, &[owner], &text, asked.onward()).await?,
+        None if text.is_empty() => {}
+        None => {
+            if let Some(listed) = named(&app, &text).await? {
+                found.push(listed);
+            }
+            let owners = app.store.officers().await?;
+            let (others, onward) = search(&app, &owners, &text, asked.onward()).await?;
+            let is_other = |listed: &ListedLink| found.first().is_none_or(|named| named.link.code != listed.link.code);
+            let others: Vec<ListedLink> = others.into_iter().filter(is_other).collect();
+            // On later pages the named one was shown before.
+            if !asked.after.is_empty() {
+                found.clear();
+            }
+            found.extend(others);
+            next = onward;
+        }
+    }
+    let page = DirectoryPage {
+        frame: Frame::of(&app, &officer, Section::Directory),
+        asked: &asked,
+        has_asked: owner.is_some() || !text.is_empty(),
+        is_no_owner,
+        found: found.iter().map(|listed| Found::of(&app, listed)).collect(),
+        next: next.map(|onward| asked.page_after(&onward)),
+    };
+    Ok(html(StatusCode::OK, &page))
+}
+
+/// The link of this very name or address.
+async fn named(app: &App, text: &str) -> Result<Option<ListedLink>, Error> {
+    let text = text.to_ascii_lowercase();
+    let without_scheme = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
+    let name = without_scheme.strip_prefix(app.site.host.as_str()).unwrap_or(without_scheme).trim_matches('/');
+    match name.parse::<Code>() {
+        Ok(code) => Ok(app.store.find_link(&code).await?),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The links of these owners in which the text occurs, and where to go on.
+async fn search(
+    app: &App,
+    owners: &[Email],
+    text: &str,
+    onward: Option<Onward>,
+) -> Result<(Vec<ListedLink>, Option<Onward>), Error> {
+    let started = Instant::now();
+    let (first, mut after) = match onward {
+        None => (0, None),
+        Some(onward) => match owners.iter().position(|owner| *owner == onward.owner) {
+            Some(index) => (index, onward.place),
+            None => (0, None),
+        },
+    };
+    let filter = Filter { search: Search::new(text, true), ..Filter::default() };
+    let mut found = Vec::new();
+    for owner in &owners[first..] {
+        loop {
+            if found.len() >= PAGE || started.elapsed() > SEARCH_TIME_MAX {
+                return Ok((found, Some(Onward { owner: owner.clone(), place: after })));
+            }
+            let limit = PAGE - found.len();
+            let query = BrowseQuery { limit, sort: Sort::NewestFirst, after: after.take(), filter: filter.clone() };
+            let browsed = links::browse(app, owner, &query).await?;
+            found.extend(browsed.links);
+            match browsed.next {
+                Some(place) => after = Some(place),
+                None => break,
+            }
+        }
+    }
+    Ok((found, None))
+}
+
+impl Asked {
+    /// Written as owner, rank and code; none but the owner has a space in it or a sign but `-`.
+    fn onward(&self) -> Option<Onward> {
+        let mut parts = self.after.split(' ');
+        let owner = parts.next()?.parse().ok()?;
+        let place = match (parts.next(), parts.next()) {
+            (Some(rank), Some(code)) => Some(Place { rank: rank.parse().ok()?, code: code.parse().ok()? }),
+            _ => None,
+        };
+        Some(Onward { owner, place })
+    }
+
+    fn page_after(&self, onward: &Onward) -> String {
+        let place = onward.place.as_ref().map(|place| format!(" {} {}", place.rank, place.code)).unwrap_or_default();
+        let after = format!("{}{place}", onward.owner);
+        format!(
+            "/console/directory?q={}&owner={}&after={}",
+            query_value(&self.q),
+            query_value(&self.owner),
+            query_value(&after)
+        )
+    }
+}
+
+impl Found {
+    fn of(app: &App, listed: &ListedLink) -> Self {
+        let link = &listed.link;
+        Self {
+            short_url: app.short_url(link.code.as_str()),
+            target: link.target.to_string(),
+            description: link.description.as_str().to_owned(),
+            owner: link.owner.to_string(),
+            ask: link.contact_email.as_ref().unwrap_or(&link.owner).to_string(),
+            state: State::of(link),
+            created: shown_date(app, link.created_at),
+        }
+    }
+}

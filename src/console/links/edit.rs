@@ -1,0 +1,388 @@
+//! Creating a link, changing it, switching it off and on, and giving it to somebody else.
+//!
+//! A page carries the version of the link that it showed. Saving asks for that version: what a colleague, or the same officer in another
+//! window, changed meanwhile isn't overwritten unseen. The officer is shown both, keeps what they typed, and may save once more.
+
+use actix_web::{
+    HttpResponse,
+    http::StatusCode,
+    web::{Data, Path, Query},
+};
+use askama::Template;
+use jiff::{Timestamp, civil::DateTime};
+use serde::Deserialize;
+
+use super::{Heading, Tab, own_link};
+use crate::{
+    console::{
+        form::{Fields, Posted},
+        page::{Error, Frame, Section, html, see_other, shown_time},
+        session::SignedIn,
+    },
+    domain::{Code, Description, Email, Link, LinkState, Source, Tag, Tags, Target},
+    links::{self, Attempt, CreateError, Transfer, Wish},
+    routes,
+    state::App,
+    store::{Change, Changed},
+};
+
+/// What `<input type="datetime-local">` writes, in the service's time zone.
+const LOCAL_TIME: &str = "%Y-%m-%dT%H:%M";
+
+/// What an officer typed, as typed.
+#[derive(Clone, Debug, Default)]
+struct Typed {
+    code: String,
+    target: String,
+    description: String,
+    contact: String,
+    tags: String,
+    expires: String,
+    forward_query: bool,
+    /// 0 for a link that is not yet.
+    version: u64,
+}
+
+/// The same, understood.
+struct Understood {
+    target: Target,
+    description: Description,
+    contact_email: Option<Email>,
+    tags: Tags,
+    expires_at: Option<Timestamp>,
+    forward_query: bool,
+}
+
+/// What is wrong, field by field.
+#[derive(Default)]
+struct Mistakes(Vec<(&'static str, String)>);
+
+impl Mistakes {
+    fn of(&self, field: &str) -> Option<&str> {
+        self.0.iter().find(|(found, _)| *found == field).map(|(_, words)| words.as_str())
+    }
+
+    fn note<T>(&mut self, field: &'static str, read: Result<T, String>) -> Option<T> {
+        read.map_err(|words| self.0.push((field, words))).ok()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "links/create.html")]
+struct CreatePage<'a> {
+    frame: Frame<'a>,
+    typed: &'a Typed,
+    mistakes: &'a Mistakes,
+    host: &'a str,
+    timezone: &'a str,
+}
+
+#[derive(Template)]
+#[template(path = "links/edit.html")]
+struct EditPage<'a> {
+    frame: Frame<'a>,
+    heading: Heading,
+    typed: &'a Typed,
+    mistakes: &'a Mistakes,
+    timezone: &'a str,
+    is_on: bool,
+    done: &'a str,
+    /// What the link is now, when it isn't what the form was made of.
+    now: Option<Typed>,
+}
+
+#[derive(Template)]
+#[template(path = "links/transfer.html")]
+struct TransferPage<'a> {
+    frame: Frame<'a>,
+    code: &'a str,
+    owner: &'a str,
+    version: u64,
+    mistake: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+pub struct Asked {
+    #[serde(default)]
+    done: String,
+}
+
+#[derive(Deserialize)]
+pub struct AskedCode {
+    #[serde(default)]
+    code: String,
+}
+
+/// `GET /console/create`.
+pub async fn new(app: Data<App>, officer: SignedIn) -> Result<HttpResponse, Error> {
+    Ok(create_page(&app, &officer, &Typed::default(), &Mistakes::default()))
+}
+
+/// `POST /console/create`.
+pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResponse, Error> {
+    let Posted { by: officer, fields } = posted;
+    let typed = Typed::read(&fields);
+    let mut mistakes = Mistakes::default();
+    let understood = typed.understand(&app, &mut mistakes);
+    let code = match typed.code.as_str() {
+        "" => Some(None),
+        code => mistakes.note("code", code.parse::<Code>().map_err(|error| error.to_string())).map(Some),
+    };
+    let (Some(understood), Some(code)) = (understood, code) else {
+        return Ok(create_page(&app, &officer, &typed, &mistakes));
+    };
+    let wish = Wish {
+        code,
+        target: understood.target,
+        owner: officer.email.clone(),
+        description: understood.description,
+        contact_email: understood.contact_email,
+        tags: understood.tags,
+        forward_query: understood.forward_query,
+        expires_at: understood.expires_at,
+        source: Source::Console,
+    };
+    match links::create(&app, wish, &Attempt::once(), &officer.actor()).await {
+        Ok(link) => Ok(see_other(&format!("/console/links/{}?done=created", link.code))),
+        Err(CreateError::Store(error)) => Err(error.into()),
+        Err(CreateError::CodeTaken(code)) => {
+            mistakes
+                .0
+                .push(("code", format!("{code} is taken. A name that was used once is never given to another link.")));
+            Ok(create_page(&app, &officer, &typed, &mistakes))
+        }
+    }
+}
+
+/// `GET /console/availability`: a few words for the script, while a code is being typed.
+pub async fn availability(app: Data<App>, _: SignedIn, asked: Query<AskedCode>) -> Result<HttpResponse, Error> {
+    let words = match asked.code.parse::<Code>() {
+        Err(error) => error.to_string(),
+        Ok(code) if routes::is_reserved(&code) || app.store.find_link(&code).await?.is_some() => {
+            format!("{code} is taken.")
+        }
+        Ok(code) => format!("{code} is free."),
+    };
+    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(words))
+}
+
+/// `GET /console/links/{code}`.
+pub async fn show(
+    app: Data<App>,
+    officer: SignedIn,
+    code: Path<String>,
+    asked: Query<Asked>,
+) -> Result<HttpResponse, Error> {
+    let link = own_link(&app, &officer, &code).await?.link;
+    let typed = Typed::of(&app, &link);
+    Ok(edit_page(&app, &officer, &link, &typed, &Mistakes::default(), &asked.done, StatusCode::OK))
+}
+
+/// `POST /console/links/{code}`.
+pub async fn save(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>) -> Result<HttpResponse, Error> {
+    let Posted { by: officer, fields } = posted;
+    let link = own_link(&app, &officer, &code).await?.link;
+    let mut typed = Typed::read(&fields);
+    let mut mistakes = Mistakes::default();
+    let Some(understood) = typed.understand(&app, &mut mistakes) else {
+        return Ok(edit_page(&app, &officer, &link, &typed, &mistakes, "", StatusCode::UNPROCESSABLE_ENTITY));
+    };
+    let change = Change {
+        target: Some(understood.target),
+        description: Some(understood.description),
+        contact_email: Some(understood.contact_email),
+        tags: Some(understood.tags),
+        forward_query: Some(understood.forward_query),
+        expires_at: Some(understood.expires_at),
+        ..Change::default()
+    };
+    let version = Some(typed.version);
+    match links::change(&app, &link.code, &officer.reach(), &change, version, &officer.actor()).await? {
+        Changed::Yes(_) => Ok(see_other(&format!("/console/links/{}?done=saved", link.code))),
+        Changed::NotFound => Err(Error::NotFound),
+        Changed::Stale(now) => {
+            typed.version = now.link.version;
+            Ok(edit_page(&app, &officer, &now.link, &typed, &mistakes, "stale", StatusCode::CONFLICT))
+        }
+    }
+}
+
+/// `POST /console/links/{code}/state`: `on` or `off`. To switch off is never too late: no version is asked for.
+pub async fn switch(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>) -> Result<HttpResponse, Error> {
+    let Posted { by: officer, fields } = posted;
+    let link = own_link(&app, &officer, &code).await?.link;
+    let (state, done) = match fields.text("state") {
+        "on" => (LinkState::Active, "on"),
+        "off" => (LinkState::Inactive, "off"),
+        _ => return Err(Error::Malformed),
+    };
+    let change = Change { state: Some(state), ..Change::default() };
+    match links::change(&app, &link.code, &officer.reach(), &change, None, &officer.actor()).await? {
+        Changed::Yes(_) => Ok(see_other(&format!("/console/links/{}?done={done}", link.code))),
+        Changed::NotFound | Changed::Stale(_) => Err(Error::NotFound),
+    }
+}
+
+/// `GET /console/links/{code}/transfer`.
+pub async fn ask_transfer(app: Data<App>, officer: SignedIn, code: Path<String>) -> Result<HttpResponse, Error> {
+    let link = own_link(&app, &officer, &code).await?.link;
+    Ok(transfer_page(&app, &officer, &link, "", None, StatusCode::OK))
+}
+
+/// `POST /console/links/{code}/transfer`.
+pub async fn transfer(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>) -> Result<HttpResponse, Error> {
+    let Posted { by: officer, fields } = posted;
+    let link = own_link(&app, &officer, &code).await?.link;
+    let typed = fields.text("owner");
+    let refused =
+        |words| Ok(transfer_page(&app, &officer, &link, typed, Some(words), StatusCode::UNPROCESSABLE_ENTITY));
+    let Ok(to) = typed.parse::<Email>() else {
+        return refused("This isn’t an e-mail address. It should look like name@agency.example.");
+    };
+    if to == officer.email {
+        return refused("The link is yours already.");
+    }
+    if !app.config.officers.email_domains.matches(&to) {
+        return refused("Links are owned by officers only, and this address can’t log in here.");
+    }
+    let version = fields.text("version").parse().unwrap_or(0);
+    let transfer = Transfer { code: link.code.clone(), to, expected_version: Some(version) };
+    match links::transfer(&app, &transfer, &officer.reach(), &Attempt::once(), &officer.actor()).await? {
+        Changed::Yes(_) => Ok(see_other(&format!("/console/links?done=transferred&code={}", link.code))),
+        Changed::NotFound => Err(Error::NotFound),
+        Changed::Stale(_) => {
+            refused("The link was changed while this page was open. Look at it again before you give it away.")
+        }
+    }
+}
+
+impl Typed {
+    fn read(fields: &Fields) -> Self {
+        let text = |name| fields.text(name).to_owned();
+        Self {
+            code: text("code").to_ascii_lowercase(),
+            target: text("target"),
+            description: text("description"),
+            contact: text("contact"),
+            tags: text("tags"),
+            expires: text("expires"),
+            forward_query: fields.is_ticked("forward_query"),
+            version: fields.text("version").parse().unwrap_or(0),
+        }
+    }
+
+    fn of(app: &App, link: &Link) -> Self {
+        let timezone = app.config.clicks.timezone.clone();
+        let tags: Vec<&str> = link.tags.iter().map(Tag::as_str).collect();
+        Self {
+            code: link.code.to_string(),
+            target: link.target.to_string(),
+            description: link.description.as_str().to_owned(),
+            contact: link.contact_email.as_ref().map(Email::to_string).unwrap_or_default(),
+            tags: tags.join(", "),
+            expires: link
+                .expires_at
+                .map(|at| at.to_zoned(timezone).strftime(LOCAL_TIME).to_string())
+                .unwrap_or_default(),
+            forward_query: link.forward_query,
+            version: link.version,
+        }
+    }
+
+    /// Finds every mistake.
+    fn understand(&self, app: &App, mistakes: &mut Mistakes) -> Option<Understood> {
+        let own_host = app.config.public.base_url.host();
+        let target = mistakes.note("target", Target::parse(&self.target, own_host).map_err(|error| error.to_string()));
+        let description = mistakes.note(
+            "description",
+            self.description.parse().map_err(|error: crate::domain::link::InvalidDescription| error.to_string()),
+        );
+        let contact_email = mistakes.note(
+            "contact",
+            optional(&self.contact, |text| text.parse().map_err(|_| "This isn’t an e-mail address.".to_owned())),
+        );
+        let tags = mistakes.note("tags", read_tags(&self.tags));
+        let expires_at = mistakes.note("expires", optional(&self.expires, |text| read_time(app, text)));
+        Some(Understood {
+            target: target?,
+            description: description?,
+            contact_email: contact_email?,
+            tags: tags?,
+            expires_at: expires_at?,
+            forward_query: self.forward_query,
+        })
+    }
+}
+
+fn optional<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+    if text.is_empty() { Ok(None) } else { read(text).map(Some) }
+}
+
+fn read_tags(text: &str) -> Result<Tags, String> {
+    let words = text.split([',', ';', ' ']).map(str::trim).filter(|word| !word.is_empty());
+    let tags: Result<Vec<Tag>, _> = words.map(str::parse::<Tag>).collect();
+    Tags::new(tags.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+}
+
+/// A moment on the officer's clock. Of one that comes twice, when clocks go back, the first.
+fn read_time(app: &App, text: &str) -> Result<Timestamp, String> {
+    let words = || "This isn’t a date and time.".to_owned();
+    let local: DateTime = text.parse().map_err(|_| words())?;
+    let zoned = local.to_zoned(app.config.clicks.timezone.clone()).map_err(|_| words())?;
+    Ok(zoned.timestamp())
+}
+
+fn create_page(app: &App, officer: &SignedIn, typed: &Typed, mistakes: &Mistakes) -> HttpResponse {
+    let status = if mistakes.0.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let page = CreatePage {
+        frame: Frame::of(app, officer, Section::Links),
+        typed,
+        mistakes,
+        host: &app.site.host,
+        timezone: timezone(app),
+    };
+    html(status, &page)
+}
+
+fn edit_page(
+    app: &App,
+    officer: &SignedIn,
+    link: &Link,
+    typed: &Typed,
+    mistakes: &Mistakes,
+    done: &str,
+    status: StatusCode,
+) -> HttpResponse {
+    let now = (status == StatusCode::CONFLICT).then(|| {
+        let mut now = Typed::of(app, link);
+        now.expires = link.expires_at.map(|at| shown_time(app, at)).unwrap_or_default();
+        now
+    });
+    let page = EditPage {
+        frame: Frame::of(app, officer, Section::Links),
+        heading: Heading::of(app, link, Tab::Settings),
+        typed,
+        mistakes,
+        timezone: timezone(app),
+        is_on: link.state == LinkState::Active,
+        done,
+        now,
+    };
+    html(status, &page)
+}
+
+fn transfer_page(
+    app: &App,
+    officer: &SignedIn,
+    link: &Link,
+    owner: &str,
+    mistake: Option<&str>,
+    status: StatusCode,
+) -> HttpResponse {
+    let frame = Frame::of(app, officer, Section::Links);
+    html(status, &TransferPage { frame, code: link.code.as_str(), owner, version: link.version, mistake })
+}
+
+fn timezone(app: &App) -> &str {
+    app.config.clicks.timezone.iana_name().unwrap_or("UTC")
+}

@@ -1,0 +1,147 @@
+//! The list of an officer's links: searched, filtered, sorted, page by page.
+
+use std::fmt::Write as _;
+
+use actix_web::{
+    HttpResponse,
+    http::StatusCode,
+    web::{Data, Query},
+};
+use askama::Template;
+use serde::Deserialize;
+
+use super::State;
+use crate::{
+    console::{
+        page::{Error, Frame, Section, grouped, html, query_value, shown_date},
+        session::SignedIn,
+    },
+    domain::{Code, LinkState, Tag},
+    links,
+    state::App,
+    store::{BrowseQuery, Filter, ListedLink, Place, Search, Sort},
+};
+
+const PAGE: usize = 25;
+
+/// Characters of a search text.
+const SEARCH_CHARS_MAX: usize = 200;
+
+const SORTS: [(&str, &str, Sort); 5] = [
+    ("newest", "Newest first", Sort::NewestFirst),
+    ("oldest", "Oldest first", Sort::OldestFirst),
+    ("most", "Most clicks", Sort::MostClicks),
+    ("fewest", "Fewest clicks", Sort::FewestClicks),
+    ("code", "By name", Sort::Code),
+];
+
+/// What the list's address says.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    q: String,
+    tag: String,
+    state: String,
+    sort: String,
+    after: String,
+    done: String,
+    code: String,
+}
+
+#[derive(Template)]
+#[template(path = "links/list.html")]
+struct ListPage<'a> {
+    frame: Frame<'a>,
+    asked: &'a Asked,
+    sorts: &'static [(&'static str, &'static str, Sort)],
+    rows: Vec<Row>,
+    is_filtered: bool,
+    done: Option<String>,
+    next: Option<String>,
+    first: String,
+}
+
+/// A link in a list.
+pub struct Row {
+    pub code: String,
+    pub short_url: String,
+    pub target: String,
+    pub description: String,
+    pub tags: Vec<String>,
+    pub state: State,
+    pub clicks: String,
+    pub created: String,
+}
+
+impl Row {
+    pub fn of(app: &App, listed: &ListedLink) -> Self {
+        let link = &listed.link;
+        Self {
+            code: link.code.to_string(),
+            short_url: app.short_url(link.code.as_str()),
+            target: link.target.to_string(),
+            description: link.description.as_str().to_owned(),
+            tags: link.tags.iter().map(Tag::to_string).collect(),
+            state: State::of(link),
+            clicks: grouped(listed.clicks),
+            created: shown_date(app, link.created_at),
+        }
+    }
+}
+
+/// `GET /console/links`.
+pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    let query = asked.query();
+    let found = links::browse(&app, &officer.email, &query).await?;
+    let rows: Vec<Row> = found.links.iter().map(|listed| Row::of(&app, listed)).collect();
+    let page = ListPage {
+        frame: Frame::of(&app, &officer, Section::Links),
+        asked: &asked,
+        sorts: &SORTS,
+        is_filtered: !(asked.q.is_empty() && asked.tag.is_empty() && asked.state.is_empty()),
+        done: asked.done(&app),
+        next: found.next.map(|place| format!("{}after={}~{}", asked.same_list(), place.rank, place.code)),
+        first: asked.same_list(),
+        rows,
+    };
+    Ok(html(StatusCode::OK, &page))
+}
+
+impl Asked {
+    /// What can't be meant is left out: an address that was typed still shows links.
+    fn query(&self) -> BrowseQuery {
+        let search: String = self.q.trim().chars().take(SEARCH_CHARS_MAX).collect();
+        let filter = Filter {
+            search: Search::new(&search, true),
+            state: LinkState::ALL.into_iter().find(|state| state.as_str() == self.state),
+            tags: self.tag.trim().parse().into_iter().collect(),
+        };
+        let sort = SORTS.iter().find(|(word, _, _)| *word == self.sort).map_or(Sort::NewestFirst, |(_, _, sort)| *sort);
+        BrowseQuery { limit: PAGE, sort, after: self.after(), filter }
+    }
+
+    /// A place is written as rank and code, neither of which has a `~`.
+    fn after(&self) -> Option<Place> {
+        let (rank, code) = self.after.split_once('~')?;
+        Some(Place { rank: rank.parse().ok()?, code: code.parse().ok()? })
+    }
+
+    /// The address of this list's first page, to which more can be added.
+    fn same_list(&self) -> String {
+        let mut address = "/console/links?".to_owned();
+        for (name, value) in [("q", &self.q), ("tag", &self.tag), ("state", &self.state), ("sort", &self.sort)] {
+            if !value.is_empty() {
+                let _ = write!(address, "{name}={}&", query_value(value));
+            }
+        }
+        address
+    }
+
+    fn done(&self, app: &App) -> Option<String> {
+        let code: Code = self.code.parse().ok()?;
+        match self.done.as_str() {
+            "transferred" => Some(format!("{} belongs to its new owner now.", app.short_url(code.as_str()))),
+            _ => None,
+        }
+    }
+}

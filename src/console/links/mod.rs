@@ -1,0 +1,75 @@
+//! An officer's links: the list, and of each link its settings, clicks and past.
+
+pub mod edit;
+pub mod history;
+pub mod list;
+pub mod qr;
+pub mod statistics;
+
+use actix_web::web::Path;
+use jiff::Timestamp;
+
+use super::{page::Error, session::SignedIn};
+use crate::{
+    domain::{Code, Link, LinkState},
+    state::App,
+    store::{Actor, ListedLink, Reach},
+};
+
+/// Which of a link's pages is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tab {
+    Settings,
+    Clicks,
+    History,
+}
+
+/// What stands above each of a link's pages.
+pub struct Heading {
+    pub code: String,
+    pub short_url: String,
+    pub state: State,
+    pub tab: Tab,
+}
+
+/// Whether a link leads anywhere, in a word and a colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    pub word: &'static str,
+    pub class: &'static str,
+}
+
+impl State {
+    pub fn of(link: &Link) -> Self {
+        match link.state {
+            LinkState::Inactive => Self { word: "Switched off", class: "off" },
+            LinkState::Active if link.is_expired(Timestamp::now()) => Self { word: "Expired", class: "over" },
+            LinkState::Active => Self { word: "On", class: "on" },
+        }
+    }
+}
+
+impl Heading {
+    pub fn of(app: &App, link: &Link, tab: Tab) -> Self {
+        Self { code: link.code.to_string(), short_url: app.short_url(link.code.as_str()), state: State::of(link), tab }
+    }
+}
+
+impl SignedIn {
+    /// Who the history says made a change.
+    pub fn actor(&self) -> Actor {
+        Actor::Session(self.email.clone())
+    }
+
+    /// In the console everybody, administrators too, works on their own links.
+    pub fn reach(&self) -> Reach {
+        Reach::Own(self.email.clone())
+    }
+}
+
+/// The link that a page's address names, if it is this officer's. Somebody else's is as good as none.
+pub async fn own_link(app: &App, officer: &SignedIn, code: &Path<String>) -> Result<ListedLink, Error> {
+    let code: Code = code.parse().map_err(|_| Error::NotFound)?;
+    let found = app.store.find_link(&code).await?;
+    found.filter(|listed| officer.reach().includes(&listed.link)).ok_or(Error::NotFound)
+}
