@@ -16,6 +16,8 @@ const ID_LENGTH: usize = 12;
 /// 43 of 62 characters: 256.03 bits.
 const SECRET_LENGTH: usize = 43;
 
+pub const KEY_NAME_CHARS_MAX: usize = 100;
+
 const LOWER_ALPHANUMERIC: [char; 36] = [
     '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm',
     'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z',
@@ -33,6 +35,14 @@ pub struct PlainKey {
     secret: String,
 }
 
+/// What a key is for, in its owner's words: one line, perhaps empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyName(Box<str>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a name is one line of at most {KEY_NAME_CHARS_MAX} characters")]
+pub struct InvalidKeyName;
+
 /// SHA-256 of a key's secret.
 #[derive(Clone, Debug)]
 pub struct SecretHash([u8; 32]);
@@ -43,7 +53,7 @@ pub struct ApiKey {
     pub id: String,
     pub hash: SecretHash,
     pub owner: Email,
-    pub name: String,
+    pub name: KeyName,
     pub scopes: Scopes,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
@@ -118,6 +128,33 @@ impl FromStr for PlainKey {
 impl fmt::Debug for PlainKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{PREFIX}_{}_…", self.id)
+    }
+}
+
+impl KeyName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Takes back what [`Self::as_str`] gave, without testing it again.
+    pub fn from_store(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl FromStr for KeyName {
+    type Err = InvalidKeyName;
+
+    /// White space around it is dropped.
+    fn from_str(text: &str) -> Result<Self, InvalidKeyName> {
+        let well_formed = text.chars().count() <= KEY_NAME_CHARS_MAX && !text.chars().any(char::is_control);
+        if well_formed { Ok(Self(text.trim().into())) } else { Err(InvalidKeyName) }
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
     }
 }
 
@@ -261,7 +298,7 @@ mod tests {
             id: key.id().to_owned(),
             hash: key.hash(),
             owner: Email::from_store("a@x.gov.sg".to_owned()),
-            name: String::new(),
+            name: KeyName::default(),
             scopes: Scopes::default(),
             created_at: now,
             expires_at: None,
@@ -273,6 +310,15 @@ mod tests {
         assert!(!ApiKey { expires_at: Some(now), ..fresh.clone() }.is_usable(now));
         let later = Timestamp::from_second(1001).expect("a time");
         assert!(ApiKey { expires_at: Some(later), ..fresh }.is_usable(now));
+    }
+
+    #[test]
+    fn a_name_is_one_line_of_a_hundred_characters() {
+        assert_eq!(" nightly import ".parse::<KeyName>().map(|name| name.to_string()), Ok("nightly import".to_owned()));
+        assert!("".parse::<KeyName>().is_ok() && "税".repeat(100).parse::<KeyName>().is_ok());
+        for bad in ["two\nlines", "a\u{7f}", &"n".repeat(101)] {
+            assert_eq!(bad.parse::<KeyName>(), Err(InvalidKeyName), "{bad:?}");
+        }
     }
 
     #[test]

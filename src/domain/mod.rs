@@ -18,7 +18,7 @@ pub use click::{Click, Device};
 pub use code::Code;
 pub use colour::Colour;
 pub use email::{Email, EmailDomains};
-pub use key::{ApiKey, PlainKey, Scope, Scopes};
+pub use key::{ApiKey, KeyName, PlainKey, Scope, Scopes};
 pub use link::{Description, Link, LinkState, Source, Tag, Tags};
 pub use otp::OneTimePassword;
 pub use session::BrowserSecret;

@@ -10,7 +10,7 @@ use super::{
     keys::{self, api_key_field, click_field},
 };
 use crate::{
-    domain::{ApiKey, Email, key::SecretHash},
+    domain::{ApiKey, Email, KeyName, key::SecretHash},
     metrics::Operation,
 };
 
@@ -41,7 +41,7 @@ impl Store {
             write.arg(keys::api_key(&key.id));
             write.arg(api_key_field::HASH).arg(key.hash.to_hex());
             write.arg(api_key_field::OWNER).arg(key.owner.as_str());
-            write.arg(api_key_field::NAME).arg(&key.name);
+            write.arg(api_key_field::NAME).arg(key.name.as_str());
             write.arg(api_key_field::SCOPES).arg(key.scopes.to_string());
             write.arg(api_key_field::CREATED).arg(created_ms);
             if let Some(expires_at) = key.expires_at {
@@ -169,7 +169,7 @@ fn decode(id: &str, fields: &HashMap<String, String>) -> Option<ApiKey> {
         id: id.to_owned(),
         hash: SecretHash::from_hex(fields.get(api_key_field::HASH)?)?,
         owner: Email::from_store(fields.get(api_key_field::OWNER)?.clone()),
-        name: fields.get(api_key_field::NAME).cloned().unwrap_or_default(),
+        name: KeyName::from_store(fields.get(api_key_field::NAME).cloned().unwrap_or_default()),
         scopes: fields.get(api_key_field::SCOPES)?.parse().ok()?,
         created_at: time(api_key_field::CREATED)??,
         expires_at: time(api_key_field::EXPIRES)?,

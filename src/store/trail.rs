@@ -68,7 +68,7 @@ impl Store {
     pub(super) fn trail_key_created<T>(&self, key: &ApiKey, by: &Actor, result: &Result<T, StoreError>) {
         let about = json!({
             "owner": key.owner.as_str(),
-            "name": key.name,
+            "name": key.name.as_str(),
             "scopes": key.scopes.iter().map(Scope::as_str).collect::<Vec<_>>(),
             "expires_at": key.expires_at,
         });

@@ -19,12 +19,9 @@ use super::{
 };
 use crate::{
     auth::{KeysWrite, Officer},
-    domain::{ApiKey, PlainKey, Scope, Scopes},
+    domain::{ApiKey, KeyName, Scope, Scopes},
+    keys::{self, CreateError, NewKey},
 };
-
-const NAME_CHARS_MAX: usize = 100;
-/// Usable ones of one officer. More are forgotten ones.
-const KEYS_MAX: usize = 100;
 
 /// What is known of a key; never its secret.
 #[derive(Debug, Serialize, ToSchema)]
@@ -105,14 +102,8 @@ pub async fn create(mut call: Call<KeysWrite>) -> Result<HttpResponse, Problem> 
     replay
         .answer_once(&call, async || {
             let now = Timestamp::now();
-            let plain = PlainKey::random();
-            let key = read_key(Fields::new(body)?, call.officer(), &plain, now)?;
-            let existing = call.app.store.list_api_keys(Some(&key.owner)).await?;
-            if existing.iter().filter(|key| key.is_usable(now)).count() >= KEYS_MAX {
-                let detail = format!("you have {KEYS_MAX} usable keys: revoke one");
-                return Err(Problem::mistakes(vec![Mistake::at("", detail)]));
-            }
-            call.app.store.create_api_key(&key, &call.officer().actor()).await?;
+            let new = read_key(Fields::new(body)?, call.officer(), now)?;
+            let (key, plain) = keys::create(&call.app.store, new, now, &call.officer().actor()).await?;
             let created = CreatedKeyBody { about: KeyBody::from(&key), key: plain.reveal() };
             let mut response = json(StatusCode::CREATED, &created);
             let location = format!("{}/api/v2/keys/{}", call.app.config.public.base_url.as_str(), key.id);
@@ -132,24 +123,17 @@ pub async fn create(mut call: Call<KeysWrite>) -> Result<HttpResponse, Problem> 
 )]
 pub async fn revoke(call: Call<KeysWrite>, id: Path<String>) -> Result<HttpResponse, Problem> {
     let unknown = || Problem::new(Kind::NotFound, "you have no key with this id");
-    let key = call.app.store.find_api_key(&id).await?.ok_or_else(unknown)?;
-    if key.owner != call.officer().email {
-        return Err(unknown());
+    let officer = call.officer();
+    if keys::revoke(&call.app.store, &officer.email, &id, &officer.actor()).await? {
+        Ok(HttpResponse::NoContent().finish())
+    } else {
+        Err(unknown())
     }
-    call.app.store.revoke_api_key(&id, Timestamp::now(), &call.officer().actor()).await?;
-    Ok(HttpResponse::NoContent().finish())
 }
 
-fn read_key(mut fields: Fields, officer: &Officer, plain: &PlainKey, now: Timestamp) -> Result<ApiKey, Problem> {
+fn read_key(mut fields: Fields, officer: &Officer, now: Timestamp) -> Result<NewKey, Problem> {
     let own = &officer.key().scopes;
-    let name = fields.text("name", |text| {
-        let fits = text.chars().count() <= NAME_CHARS_MAX && !text.chars().any(char::is_control);
-        if fits {
-            Ok(text.trim().to_owned())
-        } else {
-            Err(format!("is one line of at most {NAME_CHARS_MAX} characters"))
-        }
-    });
+    let name = fields.text("name", str::parse::<KeyName>);
     let scopes = fields.texts("scopes", |text| match text.parse::<Scope>() {
         Err(error) => Err(error.to_string()),
         Ok(scope) if own.contains(scope) => Ok(scope),
@@ -163,24 +147,28 @@ fn read_key(mut fields: Fields, officer: &Officer, plain: &PlainKey, now: Timest
     if scopes.is_empty() {
         fields.mistake("scopes", "must name one");
     }
-    fields.finish(Some(ApiKey {
-        id: plain.id().to_owned(),
-        hash: plain.hash(),
+    fields.finish(Some(NewKey {
         owner: officer.email.clone(),
         name: name.given().unwrap_or_default(),
         scopes: Scopes::new(scopes),
-        created_at: now,
         expires_at: expires_at.given(),
-        last_used_at: None,
-        revoked_at: None,
     }))
+}
+
+impl From<CreateError> for Problem {
+    fn from(error: CreateError) -> Self {
+        match error {
+            CreateError::TooMany => Self::mistakes(vec![Mistake::at("", error)]),
+            CreateError::Store(error) => error.into(),
+        }
+    }
 }
 
 impl From<&ApiKey> for KeyBody {
     fn from(key: &ApiKey) -> Self {
         Self {
             id: key.id.clone(),
-            name: key.name.clone(),
+            name: key.name.to_string(),
             scopes: key.scopes.iter().map(Scope::as_str).collect(),
             created_at: time(key.created_at),
             expires_at: key.expires_at.map(time),
