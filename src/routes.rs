@@ -139,7 +139,10 @@ static PUBLIC: &[Route] = &[
     Route { paths: &["/console/links/{code}/qr.png"], mount: |at, config| shown(config, at, console_links::qr::png) },
     Route { paths: &["/console/directory"], mount: |at, config| shown(config, at, directory::show) },
     Route { paths: &["/console/keys"], mount: |at, config| form(config, at, console_keys::show, console_keys::create) },
-    Route { paths: &["/console/keys/{id}/revoke"], mount: |at, config| action(config, at, console_keys::revoke) },
+    Route {
+        paths: &["/console/keys/{id}/revoke"],
+        mount: |at, config| form(config, at, console_keys::ask_revoke, console_keys::revoke),
+    },
     Route { paths: &["/console/{rest:.*}"], mount: |at, config| console(config, at.to(no_such_page)) },
     Route { paths: &["/api/{rest:.*}", "/api"], mount: |at, config| plain(config, at.to(urls::unknown_version)) },
 ];

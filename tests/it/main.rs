@@ -39,6 +39,8 @@ mod api_v2_refusals;
 mod api_v2_statistics;
 
 mod console;
+mod console_directory;
+mod console_keys;
 mod console_links;
 mod console_login;
 mod smtp_server;
