@@ -12,6 +12,7 @@ use actix_web::{
     web::{Data, Query},
 };
 use askama::Template;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::{
@@ -20,7 +21,7 @@ use super::{
     session::SignedIn,
 };
 use crate::{
-    domain::{Code, Email},
+    domain::{Code, Email, Link, code},
     links,
     state::App,
     store::{BrowseQuery, Filter, ListedLink, Place, Search, Sort},
@@ -33,6 +34,9 @@ const SEARCH_CHARS_MAX: usize = 200;
 
 /// How long officers' lists are looked through for one page.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// What stands in a `mailto` address as it is. `?` and `&`, which an address may hold, would begin a copy to somebody else.
+const MAILBOX: &AsciiSet = &NON_ALPHANUMERIC.remove(b'@').remove(b'.').remove(b'-').remove(b'_');
 
 /// What the page's address says.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -60,6 +64,7 @@ struct Found {
     description: String,
     owner: String,
     ask: String,
+    mailto: String,
     state: State,
     created: String,
 }
@@ -88,7 +93,7 @@ pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Res
             let (others, onward) = search(&app, &owners, &text, asked.onward()).await?;
             let is_other = |listed: &ListedLink| found.first().is_none_or(|named| named.link.code != listed.link.code);
             let others: Vec<ListedLink> = others.into_iter().filter(is_other).collect();
-            // On later pages the named one was shown before.
+            // On later pages it was shown before.
             if !asked.after.is_empty() {
                 found.clear();
             }
@@ -111,14 +116,16 @@ pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Res
 async fn named(app: &App, text: &str) -> Result<Option<ListedLink>, Error> {
     let text = text.to_ascii_lowercase();
     let without_scheme = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
-    let name = without_scheme.strip_prefix(app.site.host.as_str()).unwrap_or(without_scheme).trim_matches('/');
-    match name.parse::<Code>() {
-        Ok(code) => Ok(app.store.find_link(&code).await?),
-        Err(_) => Ok(None),
+    let name = without_scheme.strip_prefix(app.site.host.as_str()).unwrap_or(without_scheme).trim_start_matches('/');
+    // As a visit reads it, with the `+` of a preview or the full stop that a mail glued to its end.
+    let code = code::visited(name).and_then(|visited| visited.code.parse::<Code>().ok());
+    match code {
+        Some(code) => Ok(app.store.find_link(&code).await?),
+        None => Ok(None),
     }
 }
 
-/// The links of these owners in which the text occurs, and where to go on.
+/// The links of these owners in which all words of the text occur, and where to go on.
 async fn search(
     app: &App,
     owners: &[Email],
@@ -133,7 +140,11 @@ async fn search(
             None => (0, None),
         },
     };
-    let filter = Filter { search: Search::new(text, true), ..Filter::default() };
+    // The store looks for the longest word; what it finds is looked through for the others.
+    let text = text.to_lowercase();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let longest = words.iter().max_by_key(|word| word.len()).copied().unwrap_or_default();
+    let filter = Filter { search: Search::new(longest, true), ..Filter::default() };
     let mut found = Vec::new();
     for owner in &owners[first..] {
         loop {
@@ -143,7 +154,7 @@ async fn search(
             let limit = PAGE - found.len();
             let query = BrowseQuery { limit, sort: Sort::NewestFirst, after: after.take(), filter: filter.clone() };
             let browsed = links::browse(app, owner, &query).await?;
-            found.extend(browsed.links);
+            found.extend(browsed.links.into_iter().filter(|listed| has_all(&listed.link, &words)));
             match browsed.next {
                 Some(place) => after = Some(place),
                 None => break,
@@ -151,6 +162,12 @@ async fn search(
         }
     }
     Ok((found, None))
+}
+
+/// Whether each word occurs somewhere in the link.
+fn has_all(link: &Link, words: &[&str]) -> bool {
+    let texts = [link.code.as_str(), link.target.as_str(), link.description.as_str()].map(str::to_lowercase);
+    words.iter().all(|word| texts.iter().any(|text| text.contains(word)))
 }
 
 impl Asked {
@@ -180,12 +197,14 @@ impl Asked {
 impl Found {
     fn of(app: &App, listed: &ListedLink) -> Self {
         let link = &listed.link;
+        let ask = link.contact_email.as_ref().unwrap_or(&link.owner).to_string();
         Self {
             short_url: app.short_url(link.code.as_str()),
             target: link.target.to_string(),
             description: link.description.as_str().to_owned(),
             owner: link.owner.to_string(),
-            ask: link.contact_email.as_ref().unwrap_or(&link.owner).to_string(),
+            mailto: format!("mailto:{}", utf8_percent_encode(&ask, MAILBOX)),
+            ask,
             state: State::of(link),
             created: shown_date(app, link.created_at),
         }
