@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::{
     api_v2::TARGET,
-    harness::{Home, Server},
+    harness::{Home, Server, eventually},
     redis_server::RedisServer,
 };
 
@@ -214,8 +214,7 @@ fn a_requests_id_is_taken_over_when_it_is_harmless() {
         assert!(made.insert(answer.header("x-request-id").map(str::to_owned)), "a new one: {made:?}");
     }
     amy.request("GET", "/me").header("X-Request-Id", "find-me").send();
-    let log = server.log();
-    let line = log.iter().find(|line| line.contains("find-me")).expect("it is logged");
+    let line = eventually("it is logged", || server.log().into_iter().find(|line| line.contains("find-me")));
     assert!(!line.contains("mlk_") && !line.contains("amy@"), "{line}");
 }
 
