@@ -44,6 +44,25 @@ fn an_address_of_odd_signs_is_asked_and_nobody_else_with_it() {
 }
 
 #[test]
+fn whom_to_ask_is_there_to_read_and_a_page_that_is_none_is_refused() {
+    let server = Server::start();
+    let amy = server.program("amy@agency.gov.sg");
+    let help = "help@agency.gov.sg";
+    amy.creates(&json!({"code": "form", "target_url": TARGET, "contact_email": help}));
+    amy.creates(&json!({"code": "own", "target_url": TARGET}));
+    let mut ben = Desk::of(&server, "ben@agency.gov.sg");
+    let page = ben.sees("/console/directory?q=form");
+    assert!(page.contains(&format!(">Contact: {help}<")) && page.contains(">Owner: amy@agency.gov.sg<"), "{page}");
+    let page = ben.sees("/console/directory?q=own");
+    assert!(page.contains(">Owner: amy@agency.gov.sg<") && !page.contains("Contact:"), "{page}");
+    for after in
+        ["nobody", "nobody@x.gov.sg", "amy@agency.gov.sg+1", "amy@agency.gov.sg+x+form", "amy@agency.gov.sg+1+!"]
+    {
+        ben.opens(&format!("/console/directory?q=form&after={after}")).assert_page(after, 404);
+    }
+}
+
+#[test]
 fn the_directory_shows_neither_clicks_nor_tags_and_only_to_officers() {
     let server = Server::start();
     let amy = server.program("amy@agency.gov.sg");

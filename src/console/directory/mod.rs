@@ -79,18 +79,19 @@ struct Onward {
 pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Result<HttpResponse, Error> {
     let text: String = asked.q.trim().chars().take(SEARCH_CHARS_MAX).collect();
     let owner = Some(asked.owner.trim()).filter(|owner| !owner.is_empty());
+    let onward = asked.onward()?;
     let (mut found, mut next) = (Vec::new(), None);
     let mut is_no_owner = false;
     match owner.map(str::parse::<Email>) {
         Some(Err(_)) => is_no_owner = true,
-        Some(Ok(owner)) => (found, next) = search(&app, &[owner], &text, asked.onward()).await?,
+        Some(Ok(owner)) => (found, next) = search(&app, &[owner], &text, onward).await?,
         None if text.is_empty() => {}
         None => {
             if let Some(listed) = named(&app, &text).await? {
                 found.push(listed);
             }
             let owners = app.store.officers().await?;
-            let (others, onward) = search(&app, &owners, &text, asked.onward()).await?;
+            let (others, onward) = search(&app, &owners, &text, onward).await?;
             let is_other = |listed: &ListedLink| found.first().is_none_or(|named| named.link.code != listed.link.code);
             let others: Vec<ListedLink> = others.into_iter().filter(is_other).collect();
             // On later pages it was shown before.
@@ -135,10 +136,10 @@ async fn search(
     let started = Instant::now();
     let (first, mut after) = match onward {
         None => (0, None),
-        Some(onward) => match owners.iter().position(|owner| *owner == onward.owner) {
-            Some(index) => (index, onward.place),
-            None => (0, None),
-        },
+        Some(onward) => {
+            let index = owners.iter().position(|owner| *owner == onward.owner).ok_or(Error::NotFound)?;
+            (index, onward.place)
+        }
     };
     // The store looks for the longest word; what it finds is looked through for the others.
     let text = text.to_lowercase();
@@ -172,14 +173,18 @@ fn has_all(link: &Link, words: &[&str]) -> bool {
 
 impl Asked {
     /// Written as owner, rank and code; none but the owner has a space in it or a sign but `-`.
-    fn onward(&self) -> Option<Onward> {
-        let mut parts = self.after.split(' ');
-        let owner = parts.next()?.parse().ok()?;
-        let place = match (parts.next(), parts.next()) {
-            (Some(rank), Some(code)) => Some(Place { rank: rank.parse().ok()?, code: code.parse().ok()? }),
-            _ => None,
-        };
-        Some(Onward { owner, place })
+    fn onward(&self) -> Result<Option<Onward>, Error> {
+        let parts: Vec<&str> = self.after.split(' ').collect();
+        Ok(match parts.as_slice() {
+            [""] => None,
+            [owner] => Some(Onward { owner: owner.parse().map_err(|_| Error::NotFound)?, place: None }),
+            [owner, rank, code] => {
+                let owner = owner.parse().map_err(|_| Error::NotFound)?;
+                let code = code.parse().map_err(|_| Error::NotFound)?;
+                Some(Onward { owner, place: Some(Place { rank: rank.parse().map_err(|_| Error::NotFound)?, code }) })
+            }
+            _ => return Err(Error::NotFound),
+        })
     }
 
     fn page_after(&self, onward: &Onward) -> String {
