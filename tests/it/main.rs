@@ -43,6 +43,7 @@ mod console_directory;
 mod console_keys;
 mod console_links;
 mod console_login;
+mod console_pages;
 mod smtp_server;
 
 mod audit;

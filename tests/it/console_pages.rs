@@ -1,0 +1,98 @@
+//! The console's pages in a real browser: every page and state, on the screens that officers have.
+
+use serde_json::json;
+
+use crate::{
+    api_v2::TARGET,
+    chromium::{SITE, Tab, WIDTHS, home},
+    console::Desk,
+    harness::{Home, Server},
+    redis_server::RedisServer,
+};
+
+const AMY: &str = "amy.tan@agency.gov.sg";
+
+/// The server that browsers know, and one beside it on the same Redis: mail lies in a folder only on a server that is for nobody else.
+fn servers(redis: &RedisServer) -> (Server, Server) {
+    let start = |home: Home| home.set("redis.url", redis.url()).start();
+    (start(home()), start(Home::new()))
+}
+
+/// A window in which the officer of this desk is logged in.
+fn tab_of(server: &Server, desk: &Desk<'_>) -> Tab {
+    let tab = Tab::open(server);
+    for (name, value) in &desk.cookies {
+        tab.call("Network.setCookie", &json!({"name": name, "value": value, "url": SITE, "httpOnly": true}));
+    }
+    tab
+}
+
+#[track_caller]
+fn assert_good_on_every_screen(tab: &Tab, page: &str) {
+    for (width, scheme) in WIDTHS.into_iter().zip(["light", "dark", "light"]) {
+        tab.is_wide(width);
+        tab.likes(scheme);
+        tab.assert_good(&format!("{page}, {width} px, {scheme}"));
+        tab.pictured(&format!("console-{page}-{width}-{scheme}"));
+    }
+}
+
+#[test]
+fn every_page_of_the_console_can_be_used_by_everybody_on_every_screen() {
+    let redis = RedisServer::start();
+    let (server, office) = servers(&redis);
+    let program = server.program(AMY);
+    let long = "x".repeat(60);
+    program.creates(
+        &json!({"code": "tax", "target_url": TARGET, "description": "Taxes", "contact_email": "help@x.gov.sg"}),
+    );
+    program
+        .creates(&json!({"code": long, "target_url": format!("{TARGET}?{}", "q".repeat(500)), "tags": ["one", "two"]}));
+    let key = program.key.split('_').nth(1).expect("mlk_ID_SECRET");
+    let tab = Tab::open(&server);
+    tab.opens("/console/login");
+    assert_good_on_every_screen(&tab, "login-without-mail");
+    let tab = tab_of(&server, &Desk::of(&office, AMY));
+    for (page, path) in [
+        ("account", "/console/account"),
+        ("links", "/console/links"),
+        ("create", "/console/create"),
+        ("link", "/console/links/tax"),
+        ("history", "/console/links/tax/history"),
+        ("statistics", "/console/links/tax/statistics"),
+        ("transfer", "/console/links/tax/transfer"),
+        ("directory", "/console/directory"),
+        ("found", "/console/directory?q=iras"),
+        ("nothing-found", "/console/directory?q=nothing-like-it"),
+        ("no-owner", "/console/directory?owner=amy"),
+        ("keys", "/console/keys?done=revoked"),
+        ("revoke", &format!("/console/keys/{key}/revoke")),
+        ("not-found", "/console/nothing"),
+    ] {
+        tab.opens(path);
+        assert_eq!(tab.address(), format!("{SITE}{path}"), "{page}");
+        assert_good_on_every_screen(&tab, page);
+    }
+}
+
+#[test]
+fn a_key_is_made_and_revoked_by_keyboard_alone() {
+    let redis = RedisServer::start();
+    let (server, office) = servers(&redis);
+    let tab = tab_of(&server, &Desk::of(&office, AMY));
+    tab.opens("/console/keys");
+    tab.tabs_to("#name");
+    tab.call("Input.insertText", &json!({"text": "n".repeat(90)}));
+    tab.awaiting_load(|| tab.presses("Enter"));
+    let key = tab.reads(".key-once");
+    assert_good_on_every_screen(&tab, "made");
+    assert_eq!(server.program_with_key(&key).get("/me").assert_v2("me", 200)["officer"], AMY);
+    assert!(!tab.address().contains(&key), "a key stands in no address");
+    tab.opens("/console/keys");
+    tab.tabs_to(".button.bad");
+    tab.awaiting_load(|| tab.presses("Enter"));
+    tab.tabs_to("main button");
+    tab.awaiting_load(|| tab.presses("Enter"));
+    tab.arrives_at(&format!("{SITE}/console/keys?done=revoked"));
+    server.program_with_key(&key).get("/me").assert_problem("revoked", 401, "unauthorized");
+}
