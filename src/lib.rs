@@ -51,3 +51,4 @@ pub mod domain;
 pub mod log;
 pub mod metrics;
 pub mod qr;
+pub mod rows;

@@ -1,0 +1,252 @@
+//! Links as CSV and as JSON objects, one a line. What is written can be read again.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Field, TAG_SEPARATOR};
+use crate::domain::{Email, Link, Tag};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Csv,
+    Json,
+}
+
+/// Collects rows until somebody takes what there is.
+pub struct Writer {
+    form: Form,
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// Begins with a header, if the form has one.
+    pub fn new(form: Form) -> Self {
+        let mut writer = Self { form, bytes: Vec::new() };
+        if form == Form::Csv {
+            writer.push_cells(Field::ALL.map(Field::name).into_iter().map(Cow::Borrowed));
+        }
+        writer
+    }
+
+    pub fn push(&mut self, link: &Link, clicks: u64) {
+        match self.form {
+            Form::Csv => self.push_cells(Field::ALL.into_iter().map(|field| cell(field, link, clicks))),
+            Form::Json => {
+                serde_json::to_writer(&mut self.bytes, &Object::of(link, clicks))
+                    .expect("a Vec takes everything, and an object is texts and numbers");
+                self.bytes.push(b'\n');
+            }
+        }
+    }
+
+    /// What was written since this was last asked.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    fn push_cells<'c>(&mut self, cells: impl Iterator<Item = Cow<'c, str>>) {
+        for (index, cell) in cells.enumerate() {
+            if index > 0 {
+                self.bytes.push(b',');
+            }
+            let cell = defuse(&cell);
+            if cell.contains(['"', ',', '\n', '\r']) {
+                self.bytes.push(b'"');
+                self.bytes.extend_from_slice(cell.replace('"', "\"\"").as_bytes());
+                self.bytes.push(b'"');
+            } else {
+                self.bytes.extend_from_slice(cell.as_bytes());
+            }
+        }
+        self.bytes.push(b'\n');
+    }
+}
+
+/// The text of a cell that a spreadsheet would run, with an apostrophe before it: then it is text to all of them. A text that looks as if
+/// that had been done to it gets another one, so that reading takes off the right ones.
+pub fn defuse(text: &str) -> Cow<'_, str> {
+    if is_formula(text) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+}
+
+/// Whether it begins, behind apostrophes, as what spreadsheets take for a formula.
+pub fn is_formula(text: &str) -> bool {
+    text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
+}
+
+fn cell(field: Field, link: &Link, clicks: u64) -> Cow<'_, str> {
+    match field {
+        Field::Code => Cow::Borrowed(link.code.as_str()),
+        Field::TargetUrl => Cow::Borrowed(link.target.as_str()),
+        Field::State => Cow::Borrowed(link.state.as_str()),
+        Field::Owner => Cow::Borrowed(link.owner.as_str()),
+        Field::Description => Cow::Borrowed(link.description.as_str()),
+        Field::ContactEmail => Cow::Borrowed(link.contact_email.as_ref().map_or("", Email::as_str)),
+        Field::Tags => {
+            let tags: Vec<&str> = link.tags.iter().map(Tag::as_str).collect();
+            Cow::Owned(tags.join(&TAG_SEPARATOR.to_string()))
+        }
+        Field::ForwardQuery => Cow::Borrowed(if link.forward_query { "true" } else { "false" }),
+        Field::ExpiresAt => Cow::Owned(link.expires_at.map(|at| at.to_string()).unwrap_or_default()),
+        Field::CreatedAt => Cow::Owned(link.created_at.to_string()),
+        Field::Clicks => Cow::Owned(clicks.to_string()),
+    }
+}
+
+/// A link as an object, its names those of [`Field`].
+#[derive(Serialize)]
+struct Object<'l> {
+    code: &'l str,
+    target_url: &'l str,
+    state: &'static str,
+    owner: &'l str,
+    description: &'l str,
+    contact_email: Option<&'l str>,
+    tags: Vec<&'l str>,
+    forward_query: bool,
+    expires_at: Option<Timestamp>,
+    created_at: Timestamp,
+    clicks: u64,
+}
+
+impl<'l> Object<'l> {
+    fn of(link: &'l Link, clicks: u64) -> Self {
+        Self {
+            code: link.code.as_str(),
+            target_url: link.target.as_str(),
+            state: link.state.as_str(),
+            owner: link.owner.as_str(),
+            description: link.description.as_str(),
+            contact_email: link.contact_email.as_ref().map(Email::as_str),
+            tags: link.tags.iter().map(Tag::as_str).collect(),
+            forward_query: link.forward_query,
+            expires_at: link.expires_at,
+            created_at: link.created_at,
+            clicks,
+        }
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        domain::{Code, Description, EmailDomains, LinkState, Source, Tags, Target},
+        rows::{Row, Rules, columns::Dialect, read::Reader},
+    };
+
+    pub fn link() -> Link {
+        Link {
+            code: "-tax".parse().expect("a code"),
+            target: Target::from_store("https://example.com/?a=1,2&b=\"x\"".to_owned()),
+            owner: "amy@agency.gov.sg".parse().expect("an address"),
+            state: LinkState::Inactive,
+            description: "=1+1, \"quoted\"".parse().expect("a line"),
+            contact_email: Some("help@agency.gov.sg".parse().expect("an address")),
+            tags: Tags::from_store(["tax", "GST"]),
+            source: Source::Import,
+            forward_query: true,
+            expires_at: Some("2027-01-31T00:00:00Z".parse().expect("a time")),
+            created_at: "2026-01-31T23:59:59.123Z".parse().expect("a time"),
+            updated_at: "2026-02-01T00:00:00Z".parse().expect("a time"),
+            version: 2,
+        }
+    }
+
+    fn written(form: Form, link: &Link) -> String {
+        let mut writer = Writer::new(form);
+        writer.push(link, 42);
+        String::from_utf8(writer.take()).expect("UTF-8")
+    }
+
+    #[test]
+    fn a_link_as_csv() {
+        assert_eq!(
+            written(Form::Csv, &link()),
+            "code,target_url,state,owner,description,contact_email,tags,forward_query,expires_at,created_at,clicks\n\
+             '-tax,\"https://example.com/?a=1,2&b=\"\"x\"\"\",inactive,amy@agency.gov.sg,\"'=1+1, \"\"quoted\"\"\",\
+             help@agency.gov.sg,tax;GST,true,2027-01-31T00:00:00Z,2026-01-31T23:59:59.123Z,42\n"
+        );
+    }
+
+    #[test]
+    fn a_link_as_a_json_object() {
+        assert_eq!(
+            written(Form::Json, &link()),
+            "{\"code\":\"-tax\",\"target_url\":\"https://example.com/?a=1,2&b=\\\"x\\\"\",\"state\":\"inactive\",\
+             \"owner\":\"amy@agency.gov.sg\",\"description\":\"=1+1, \\\"quoted\\\"\",\
+             \"contact_email\":\"help@agency.gov.sg\",\"tags\":[\"tax\",\"GST\"],\"forward_query\":true,\
+             \"expires_at\":\"2027-01-31T00:00:00Z\",\"created_at\":\"2026-01-31T23:59:59.123Z\",\"clicks\":42}\n"
+        );
+    }
+
+    fn read_again(form: Form, link: &Link) -> Row {
+        let rules = Rules {
+            own_host: "go.agency.gov.sg".to_owned(),
+            email_domains: EmailDomains::parse(&["*".to_owned()]).expect("globs"),
+            owner: None,
+            now: Timestamp::MAX,
+        };
+        let file = written(form, link);
+        let record = Reader::new(file.as_bytes()).expect("a file").next().expect("can be read").expect("a row");
+        rules.read(&record, Dialect::Merlink).unwrap_or_else(|mistakes| panic!("{mistakes:?} in {file}"))
+    }
+
+    prop_compose! {
+        fn any_link()(
+            code in "[a-z0-9-]{1,20}",
+            path in "[!-~]{0,40}",
+            description in "['=+@\", a-zé税-]{0,60}",
+            contact in prop::option::of("[=+'a-z-]{1,9}@[a-z]{1,9}\\.gov\\.sg"),
+            tags in prop::collection::vec("[A-Za-z0-9_-]{1,25}", 0..10),
+            (off, forward_query) in any::<(bool, bool)>(),
+            created_ms in 0..253_402_207_200_999_i64,
+            expires_ms in prop::option::of(0..253_402_207_200_999_i64),
+        ) -> Option<Link> {
+            let time = |ms| Timestamp::from_millisecond(ms).expect("before the year 10000");
+            Some(Link {
+                code: code.parse::<Code>().ok()?,
+                target: Target::parse(&format!("https://example.com/{path}"), "go.agency.gov.sg").ok()?,
+                state: if off { LinkState::Inactive } else { LinkState::Active },
+                description: description.parse::<Description>().ok()?,
+                contact_email: contact.map(|contact| contact.parse()).transpose().ok()?,
+                tags: Tags::new(tags.iter().filter_map(|tag| tag.parse().ok())).ok()?,
+                forward_query,
+                expires_at: expires_ms.map(time),
+                created_at: time(created_ms),
+                ..link()
+            })
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_is_read_as_it_was(link in any_link()) {
+            prop_assume!(link.is_some());
+            let link = link.expect("assumed");
+            for form in [Form::Csv, Form::Json] {
+                let expected = Row {
+                    code: Some(link.code.clone()),
+                    target: link.target.clone(),
+                    state: link.state,
+                    owner: link.owner.clone(),
+                    description: link.description.clone(),
+                    contact_email: link.contact_email.clone(),
+                    tags: link.tags.clone(),
+                    forward_query: link.forward_query,
+                    expires_at: link.expires_at,
+                    created_at: Some(link.created_at),
+                };
+                prop_assert_eq!(read_again(form, &link), expected);
+            }
+        }
+
+        #[test]
+        fn no_cell_runs_in_a_spreadsheet(text in "['=+@\t\r -a]{0,6}") {
+            prop_assert!(!defuse(&text).starts_with(['=', '+', '-', '@', '\t', '\r']));
+        }
+    }
+}
