@@ -3,6 +3,8 @@
 mod check;
 mod journal;
 mod key;
+mod link;
+mod progress;
 mod serve;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
@@ -32,6 +34,7 @@ struct Arguments {
 enum Command {
     Serve(serve::Arguments),
     Key(key::Arguments),
+    Link(link::Arguments),
     Journal(journal::Arguments),
     Check(check::Arguments),
 }
@@ -47,6 +50,7 @@ pub fn run() -> ExitCode {
         Config::load(arguments.config.as_deref()).map_err(Failure::from).and_then(|config| match arguments.command {
             Command::Serve(arguments) => serve::run(arguments, config),
             Command::Key(arguments) => key::run(arguments, config),
+            Command::Link(arguments) => link::run(arguments, config),
             Command::Journal(arguments) => journal::run(arguments, config),
             Command::Check(arguments) => check::run(arguments, config),
         });

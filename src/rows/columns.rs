@@ -44,11 +44,12 @@ impl Dialect {
     }
 
     /// The dialect that has these columns; `None`: nobody's that is known.
-    pub fn of<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Option<Self> {
-        if names.clone().any(|name| name.trim().eq_ignore_ascii_case(Field::TargetUrl.name())) {
+    pub fn of<T: AsRef<str>>(columns: &[T]) -> Option<Self> {
+        let mut names = columns.iter().map(AsRef::as_ref);
+        if names.any(|name| name.trim().eq_ignore_ascii_case(Field::TargetUrl.name())) {
             return Some(Self::Merlink);
         }
-        let has = |wanted: &str| names.clone().any(|name| bare(name) == wanted);
+        let has = |wanted: &str| columns.iter().any(|name| bare(name.as_ref()) == wanted);
         let signatures: [(Self, &[&str]); 9] = [
             (Self::GoGovSg, &["shorturl", "originalurl"]),
             (Self::Shlink, &["shortcode", "longurl"]),
@@ -70,7 +71,6 @@ impl Dialect {
             return Field::ALL.into_iter().find(named).map_or(Ignored, Is);
         }
         match (self, bare(name).as_str()) {
-            (Self::GoGovSg, "shorturl") => ShortUrl,
             (Self::GoGovSg, "originalurl")
             | (Self::Shlink, "longurl")
             | (Self::Yourls, "url" | "target")
@@ -80,7 +80,7 @@ impl Dialect {
             (Self::Shlink, "shortcode") | (Self::Yourls, "keyword" | "source") | (Self::Kutt, "address") => {
                 Is(Field::Code)
             }
-            (Self::Bitly, "link" | "bitlink") => ShortUrl,
+            (Self::GoGovSg, "shorturl") | (Self::Bitly, "link" | "bitlink") => ShortUrl,
             (Self::Bitly, "customlink" | "custombitlink" | "custombitlinks") => CustomShortUrl,
             (Self::Kutt, "banned") | (Self::Bitly, "archived") => Off,
             (_, "tags") => Is(Field::Tags),
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     fn dialect(header: &str) -> Option<Dialect> {
-        Dialect::of(header.split(','))
+        Dialect::of(&header.split(',').collect::<Vec<_>>())
     }
 
     #[test]

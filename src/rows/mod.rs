@@ -160,7 +160,7 @@ impl Rules {
             let text = if foreign { Cow::Owned(shorten(text)) } else { Cow::Borrowed(text) };
             text.parse::<Description>()
         });
-        let contact_email = cells.read(Field::ContactEmail, |text| text.parse::<Email>());
+        let contact_email = cells.read(Field::ContactEmail, str::parse::<Email>);
         let tags = cells.read(Field::Tags, |text| if foreign { Ok(liken_tags(text)) } else { parse_tags(text) });
         let forward_query = cells.read(Field::ForwardQuery, parse_flag);
         let expires_at = cells.read(Field::ExpiresAt, parse_time);

@@ -42,14 +42,11 @@ impl Record {
 
     fn set(&mut self, meaning: Meaning, text: &str) {
         let (field, text) = match meaning {
-            Meaning::Ignored => return,
             Meaning::Is(field) => (field, text),
-            Meaning::ShortUrl if !self.cell(Field::Code).is_empty() => return,
-            Meaning::ShortUrl => (Field::Code, last_part(text)),
-            Meaning::CustomShortUrl if text.is_empty() => return,
-            Meaning::CustomShortUrl => (Field::Code, last_part(text)),
+            Meaning::ShortUrl if self.cell(Field::Code).is_empty() => (Field::Code, last_part(text)),
+            Meaning::CustomShortUrl if !text.is_empty() => (Field::Code, last_part(text)),
             Meaning::Off if parse_flag(text) == Ok(true) => (Field::State, "inactive"),
-            Meaning::Off => return,
+            Meaning::Ignored | Meaning::ShortUrl | Meaning::CustomShortUrl | Meaning::Off => return,
         };
         text.clone_into(&mut self.cells[field as usize]);
     }
@@ -157,7 +154,7 @@ impl<R: Read> Reader<R> {
             return Err(ReadError::TooManyColumns);
         }
         let names: Vec<String> = header.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
-        let dialect = Dialect::of(names.iter().map(String::as_str))
+        let dialect = Dialect::of(&names)
             .ok_or_else(|| ReadError::UnknownColumns(names.join(", ").chars().take(300).collect()))?;
         let meanings: Vec<Meaning> = names.iter().map(|name| dialect.meaning(name)).collect();
         let is_ignored = |(name, meaning): (String, &Meaning)| (*meaning == Meaning::Ignored).then_some(name);
@@ -177,7 +174,7 @@ impl<R: Read> Reader<R> {
         let names: Vec<String> = serde_json::from_slice::<Map<String, Value>>(&first)
             .map(|object| object.into_iter().map(|(name, _)| name).collect())
             .unwrap_or_default();
-        let dialect = Dialect::of(names.iter().map(String::as_str)).unwrap_or(Dialect::Merlink);
+        let dialect = Dialect::of(&names).unwrap_or(Dialect::Merlink);
         let ignored = names.into_iter().filter(|name| dialect.meaning(name) == Meaning::Ignored).collect();
         Ok(Self { dialect, rows: 0, ignored, form: Form::Json { reader, line: line - 1, ahead: Some(first) } })
     }
@@ -266,7 +263,7 @@ impl<R: Read> Form<R> {
 /// A record knows on which line the search for it began, which was perhaps a blank one. So lines are counted from its end, which a line
 /// feed always is: of `\r\n`, the first is trimmed off the last cell, and one is added to the file.
 fn lines_within(record: &ByteRecord) -> u64 {
-    record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64
+    record.as_slice().split(|byte| *byte == b'\n').count() as u64 - 1
 }
 
 fn csv_error(error: csv::Error) -> ReadError {
@@ -308,7 +305,7 @@ fn text_of(value: Value) -> String {
 /// What the header has most of: spreadsheets of some countries write semicolons.
 fn separator(start: &[u8]) -> u8 {
     let header = start.split(|byte| *byte == b'\n').find(|line| !line.trim_ascii().is_empty()).unwrap_or(start);
-    let count = |separator: u8| header.iter().filter(|byte| **byte == separator).count();
+    let count = |separator: u8| header.split(|byte| *byte == separator).count();
     // The comma is last, and `max_by_key` takes the last of equals.
     [b'\t', b';', b','].into_iter().max_by_key(|separator| count(*separator)).unwrap_or(b',')
 }

@@ -51,6 +51,13 @@ impl Lua {
         call
     }
 
+    /// A call with keys of one server.
+    pub fn call_with(&self, keys: &[String]) -> Cmd {
+        let mut call = cmd("EVALSHA");
+        call.arg(self.script.get_hash()).arg(keys.len()).arg(keys);
+        call
+    }
+
     /// The same call for a server that doesn't know the hash: it brings the script along.
     fn call_in_full(&self, call: &Cmd) -> Cmd {
         let mut full = cmd("EVAL");

@@ -241,12 +241,23 @@ impl Store {
 
 /// Adds entries, at most [`ENTRIES_AT_ONCE`]; answers how many weren't there.
 pub async fn add(redis: &mut Connection, index: &str, entries: &[Entry]) -> Result<u64, RedisError> {
+    redis.run(&ADD, &addition(index, entries)).await
+}
+
+/// Adds entries to several indexes, at most [`ENTRIES_AT_ONCE`] to each.
+pub async fn add_many(redis: &mut Connection, additions: &[(&String, &[Entry])]) -> Result<(), RedisError> {
+    let calls = additions.iter().map(|(index, entries)| addition(index, entries)).collect();
+    redis.run_many::<u64>(&ADD, calls).await?;
+    Ok(())
+}
+
+fn addition(index: &str, entries: &[Entry]) -> redis::Cmd {
     let mut call = ADD.call(index.to_owned());
     call.arg(PART_ENTRIES_MAX).arg(PART_BEFORE_MS);
     for entry in entries {
         call.arg(entry.created_ms).arg(entry.code.as_str());
     }
-    redis.run(&ADD, &call).await
+    call
 }
 
 /// Takes entries out, at most [`ENTRIES_AT_ONCE`].

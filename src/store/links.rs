@@ -16,7 +16,7 @@ use crate::{
     metrics::Operation,
 };
 
-static CREATE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/create_link.lua")));
+pub(super) static CREATE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/create_link.lua")));
 static CHANGE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/change_link.lua")));
 
 /// How often a change is tried again because another one was faster.
@@ -353,7 +353,7 @@ pub(super) fn indexes(link: &Link) -> Vec<String> {
 }
 
 impl NewLink {
-    fn as_created(&self) -> Link {
+    pub(super) fn as_created(&self) -> Link {
         // What Redis keeps are milliseconds: the answer to the creation is what every later answer will be.
         let at = to_millisecond(self.at);
         Link {
@@ -374,7 +374,7 @@ impl NewLink {
     }
 
     /// The call that creates it. `marked`: this call may come twice, and the second must not find the code taken by the first.
-    fn call(&self, link: &Link, marked: bool) -> redis::Cmd {
+    pub(super) fn call(&self, link: &Link, marked: bool) -> redis::Cmd {
         let mut call = CREATE.call(keys::link(link.code.as_str()));
         call.arg(LINKS_CHANNEL).arg(keys::changed(&link.code, 1));
         call.arg(u8::from(marked)).arg(link.created_at.as_millisecond());
@@ -383,16 +383,24 @@ impl NewLink {
             None if marked => format!("{} {}", self.by.to_store(), self.at.subsec_nanosecond() % 1_000_000),
             None => self.by.to_store(),
         });
-        for (field, value) in encode(link) {
-            let is_default = value.is_empty() || (field == link_field::STATE && link.state == LinkState::Active);
-            if !is_default {
-                call.arg(field).arg(value);
-            }
-        }
-        if link.source != Source::Api {
-            call.arg(link_field::SOURCE).arg(link.source.as_str());
+        for (field, value) in Self::said(link) {
+            call.arg(field).arg(value);
         }
         call
+    }
+
+    /// What is kept of a new link besides when and by whom it was created: whatever isn't the default.
+    fn said(link: &Link) -> impl Iterator<Item = (&'static str, String)> {
+        let is_active = link.state == LinkState::Active;
+        let is_default = move |field: &str, value: &str| value.is_empty() || (field == link_field::STATE && is_active);
+        let source = (link.source != Source::Api).then(|| (link_field::SOURCE, link.source.as_str().to_owned()));
+        encode(link).into_iter().filter(move |(field, value)| !is_default(field, value)).chain(source)
+    }
+
+    /// All fields of a new link.
+    pub(super) fn fields(&self, link: &Link) -> Vec<(&'static str, String)> {
+        let created = (link_field::CREATED, link.created_at.as_millisecond().to_string());
+        [created, (link_field::CREATED_BY, self.by.to_store())].into_iter().chain(Self::said(link)).collect()
     }
 }
 

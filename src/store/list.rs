@@ -151,9 +151,9 @@ pub struct Candidate {
 }
 
 /// What entries of an index lead to.
-struct Read {
+pub(super) struct Read {
     /// In the order of the entries; nothing where there is no link that belongs into the index.
-    links: Vec<Option<Link>>,
+    pub(super) links: Vec<Option<Link>>,
     /// How many entries of the index disagreed with the links.
     mended: usize,
 }
@@ -332,7 +332,7 @@ impl Store {
     }
 
     /// Reads the links of `entries`. Entries that disagree with their links are mended: dropped, or put where they belong.
-    async fn read_entries(
+    pub(super) async fn read_entries(
         &self,
         owner: &Email,
         index: &str,
@@ -375,7 +375,7 @@ impl Store {
     }
 
     /// Adds the totals of their clicks to links; one whose counters are damaged is left out.
-    async fn with_clicks(&self, links: Vec<Link>) -> Result<Vec<ListedLink>, StoreError> {
+    pub(super) async fn with_clicks(&self, links: Vec<Link>) -> Result<Vec<ListedLink>, StoreError> {
         let mut listed = Vec::with_capacity(links.len());
         for chunk in links.chunks(READ_AT_ONCE) {
             let codes: Vec<Code> = chunk.iter().map(|link| link.code.clone()).collect();

@@ -5,6 +5,7 @@
 //! What the store doesn't do: decide who may do what, cache, or retry.
 
 mod accounts;
+mod bulk;
 mod clicks;
 mod cluster;
 mod connect;
@@ -50,6 +51,7 @@ use pool::Pool;
 use wire::Wire;
 
 pub use accounts::Totals;
+pub use bulk::{BulkCreated, LINKS_AT_ONCE, LinkWalk};
 pub use clicks::{ClickStore, Counted, Stretch};
 pub use embedded::{Embedded, EmbeddedError};
 pub use idempotency::{Answer, Begun, Held};

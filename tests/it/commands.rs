@@ -141,7 +141,18 @@ fn check_repair_rebuilds_the_owners_lists() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    for command in [&["serve"][..], &["key"], &["key", "create"], &["key", "list"], &["key", "revoke"], &["check"]] {
+    let commands: [&[&str]; 9] = [
+        &["serve"],
+        &["key"],
+        &["key", "create"],
+        &["key", "list"],
+        &["key", "revoke"],
+        &["link"],
+        &["link", "import"],
+        &["link", "export"],
+        &["check"],
+    ];
+    for command in commands {
         let ran = home.run(&[command, &["--help"]].concat());
         ran.assert_code(0);
         assert!(ran.stdout.to_lowercase().contains("example"), "{}: has an example: {ran}", ran.command);

@@ -49,6 +49,7 @@ mod smtp_server;
 mod audit;
 mod commands;
 mod limits;
+mod link_files;
 mod logs;
 mod monitoring;
 mod operator;
