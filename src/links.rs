@@ -24,6 +24,7 @@ pub struct Wish {
     pub tags: Tags,
     pub forward_query: bool,
     pub expires_at: Option<Timestamp>,
+    pub state: LinkState,
     pub source: Source,
 }
 
@@ -39,6 +40,7 @@ impl Wish {
             tags: Tags::default(),
             forward_query: false,
             expires_at: None,
+            state: LinkState::Active,
             source,
         }
     }
@@ -88,7 +90,7 @@ pub async fn create(app: &App, wish: Wish, attempt: &Attempt, by: &Actor) -> Res
             code: code.clone(),
             target: wish.target.clone(),
             owner: wish.owner.clone(),
-            state: LinkState::Active,
+            state: wish.state,
             description: wish.description.clone(),
             contact_email: wish.contact_email.clone(),
             tags: wish.tags.clone(),

@@ -12,7 +12,7 @@ use crate::{
     api::{
         observe::{observe_console, observe_v1, observe_v2},
         v1::urls,
-        v2::{call, clicks, docs, keys, links, me, openapi, problem, qr},
+        v2::{batch, call, clicks, docs, export, keys, links, me, openapi, problem, qr},
     },
     console::{account, assets, directory, keys as console_keys, links as console_links, login, page as console_page},
     domain::Code,
@@ -76,6 +76,11 @@ static PUBLIC: &[Route] = &[
     Route {
         paths: &["/api/v2/tags"],
         mount: |at, config| api_v2(config, at.get(clicks::tags).head(clicks::tags), "GET, HEAD"),
+    },
+    Route { paths: &["/api/v2/batch"], mount: |at, config| api_v2(config, at.post(batch::create), "POST") },
+    Route {
+        paths: &["/api/v2/export"],
+        mount: |at, config| api_v2(config, at.get(export::export).head(export::export), "GET, HEAD"),
     },
     Route {
         paths: &["/api/v2/keys"],

@@ -151,6 +151,7 @@ pub fn read_wish(body: Value, rules: &Rules<'_>) -> Result<Wish, Problem> {
         tags,
         forward_query,
         expires_at,
+        state: LinkState::Active,
         source: rules.source,
     });
     fields.finish(wish)

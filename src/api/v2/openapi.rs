@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use super::{clicks, keys, link, links, me, problem, qr};
+use super::{batch, clicks, export, keys, link, links, me, problem, qr};
 use crate::{api::v2::kind::Kind, state::App};
 
 #[derive(OpenApi)]
@@ -26,12 +26,13 @@ use crate::{api::v2::kind::Kind, state::App};
     ),
     paths(
         links::create, links::list, links::read, links::change, links::transfer, links::history, qr::read,
-        clicks::read, clicks::tags,
+        clicks::read, clicks::tags, batch::create, export::export,
         keys::list, keys::create, keys::revoke, me::read,
     ),
     components(schemas(problem::ProblemBody, problem::Mistake, link::State)),
     tags(
         (name = "links", description = "Short links"),
+        (name = "bulk", description = "Many links at once"),
         (name = "statistics", description = "Clicks"),
         (name = "keys", description = "API keys, and whose they are"),
     ),

@@ -116,6 +116,14 @@ impl Problem {
         Self { mistakes, ..Self::new(Kind::Validation, detail) }
     }
 
+    /// The same mistakes and one more.
+    #[must_use]
+    pub fn and(self, mistake: Mistake) -> Self {
+        let mut mistakes = self.mistakes;
+        mistakes.push(mistake);
+        Self::mistakes(mistakes)
+    }
+
     pub fn not_found(what: impl fmt::Display) -> Self {
         Self::new(Kind::NotFound, what)
     }

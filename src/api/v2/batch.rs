@@ -1,0 +1,333 @@
+//! Up to a thousand creations in one request. Each row is answered, in its place, as if it had been a request of its own.
+
+use std::collections::HashSet;
+
+use actix_web::{HttpResponse, http::StatusCode};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::Serialize;
+use serde_json::{Map, Value, json as object};
+use utoipa::ToSchema;
+
+use super::{
+    call::{Call, json},
+    fields::{Parameters, choice},
+    idempotency::Replay,
+    kind::Kind,
+    link::{LinkBody, NewLinkBody, Rules, parse_state, read_wish},
+    me::BATCH_ROWS_MAX,
+    problem::{Mistake, Problem, ProblemBody},
+};
+use crate::{
+    auth::LinksWrite,
+    domain::{Code, Source},
+    links::{self, Attempt, CreateError, Wish},
+    routes,
+    rows::{
+        Field, TAG_SEPARATOR,
+        columns::Dialect,
+        read::{Reader, Record},
+    },
+    store::BulkCreated,
+};
+
+/// What `GoGovSG` allows a file of as many rows.
+const BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
+
+/// Creations under way at once: some, and a good part of the pool's connections for others.
+const AT_ONCE: usize = 6;
+
+/// What became of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Batch)]
+pub struct BatchBody {
+    /// Links that were created, or with `dry_run` would be.
+    #[schema(example = 1)]
+    pub created: usize,
+    #[schema(example = 1)]
+    pub failed: usize,
+    /// One for each row, in order.
+    pub results: Vec<RowBody>,
+}
+
+/// What became of a row.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BatchRow)]
+pub struct RowBody {
+    /// 1 is the first, in CSV the first below the header.
+    #[schema(minimum = 1, example = 1)]
+    pub row: usize,
+    /// What a request of its own would have been answered.
+    #[schema(example = 201)]
+    pub status: u16,
+    /// When it was created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkBody>,
+    /// When it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<ProblemBody>,
+}
+
+/// A batch that was refused whole.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RefusedBatch)]
+pub struct RefusedBody {
+    #[serde(flatten)]
+    pub problem: ProblemBody,
+    #[serde(flatten)]
+    pub batch: BatchBody,
+}
+
+#[derive(Clone, Copy)]
+struct How {
+    dry_run: bool,
+    atomic: bool,
+}
+
+/// Create many links.
+///
+/// Up to 1,000: a JSON array of what `POST /links` takes, the same as JSON objects one a line, or CSV with a header row, in which tags are
+/// separated by semicolons. A row may also say `state`, and what else an export says is no mistake, so that an export can be sent again.
+/// With `atomic`, nothing is created while any row has a mistake or a code that is taken; only a code that somebody else takes in that
+/// very moment fails alone.
+#[utoipa::path(
+    post, path = "/batch", tag = "bulk", security(("key" = ["links:write"])),
+    request_body(content((Vec<NewLinkBody> = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
+    params(
+        ("dry_run" = Option<bool>, Query, description = "Checks every row and creates nothing"),
+        ("atomic" = Option<bool>, Query, description = "All or nothing"),
+        ("Idempotency-Key" = Option<String>, Header, description = "As for creating a link", max_length = 255),
+    ),
+    responses(
+        (status = 200, description = "What became of each row", body = BatchBody),
+        (status = 409, description = "The first request with this Idempotency-Key is still running", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The request has mistakes, or with `atomic` a row has", content((ProblemBody = "application/problem+json"), (RefusedBody = "application/problem+json"))),
+    )
+)]
+pub async fn create(mut call: Call<LinksWrite>) -> Result<HttpResponse, Problem> {
+    let mut parameters = Parameters::of(call.request.query_string());
+    let yes_or_no = [("true", true), ("false", false)];
+    let dry_run = parameters.one("dry_run", choice(&yes_or_no)).unwrap_or(false);
+    let atomic = parameters.one("atomic", choice(&yes_or_no)).unwrap_or(false);
+    let how = parameters.finish(How { dry_run, atomic })?;
+    let media_type = call.media_type();
+    let bytes = call.body(BODY_BYTES_MAX).await?;
+    let rows = take_apart(&media_type, &bytes)?;
+    let replay = Replay::begin(&call, &bytes).await?;
+    replay.answer(&call, async |attempt| answer(&call, rows, how, attempt).await).await
+}
+
+async fn answer(
+    call: &Call<LinksWrite>,
+    rows: Vec<Result<Value, Problem>>,
+    how: How,
+    attempt: &Attempt,
+) -> Result<HttpResponse, Problem> {
+    let mut wishes = read_all(call, rows);
+    refuse_repeated_codes(&mut wishes);
+    if how.dry_run || how.atomic {
+        refuse_taken_codes(call, &mut wishes, attempt).await?;
+    }
+    let is_refused = how.atomic && wishes.iter().any(Result::is_err);
+    let results: Vec<RowBody> = if how.dry_run || is_refused {
+        let untouched = |(index, wish): (usize, Result<Wish, Problem>)| match wish {
+            Ok(_) if is_refused => failed(
+                call,
+                index,
+                &Problem::new(Kind::BatchRefused, "this row is fine, but others of its batch aren't"),
+            ),
+            Ok(_) => RowBody { row: index + 1, status: StatusCode::CREATED.as_u16(), link: None, problem: None },
+            Err(problem) => failed(call, index, &problem),
+        };
+        wishes.into_iter().enumerate().map(untouched).collect()
+    } else {
+        let created = wishes.into_iter().enumerate().map(|(index, wish)| create_one(call, index, wish, attempt));
+        stream::iter(created).buffered(AT_ONCE).try_collect().await?
+    };
+    let created = results.iter().filter(|row| row.problem.is_none()).count();
+    let batch = BatchBody { created, failed: results.len() - created, results };
+    if !is_refused {
+        return Ok(json(StatusCode::OK, &batch));
+    }
+    let problem = Problem::new(Kind::BatchRefused, "rows have mistakes; see \"results\"");
+    let body = RefusedBody { problem: problem.body(call.app.config.public.base_url.as_str(), &call.id()), batch };
+    let mut response = json(problem.kind.status(), &body);
+    let headers = response.headers_mut();
+    headers.insert(actix_web::http::header::CONTENT_TYPE, "application/problem+json".parse().expect("a media type"));
+    Ok(response)
+}
+
+fn failed(call: &Call<LinksWrite>, index: usize, problem: &Problem) -> RowBody {
+    let body = problem.body(call.app.config.public.base_url.as_str(), &call.id());
+    RowBody { row: index + 1, status: body.status, link: None, problem: Some(body) }
+}
+
+async fn create_one(
+    call: &Call<LinksWrite>,
+    index: usize,
+    wish: Result<Wish, Problem>,
+    attempt: &Attempt,
+) -> Result<RowBody, Problem> {
+    let wish = match wish {
+        Ok(wish) => wish,
+        Err(problem) => return Ok(failed(call, index, &problem)),
+    };
+    // Each row is an attempt of its own, so that a repetition finds what each created.
+    let attempt = Attempt {
+        at: attempt.at,
+        seed: attempt.seed.as_ref().map(|seed| format!("{seed} {index}")),
+        mark: attempt.mark.as_ref().map(|mark| format!("{mark}-{index}")),
+    };
+    match links::create(&call.app, wish, &attempt, &call.officer().actor()).await {
+        Ok(link) => {
+            let link = Some(LinkBody::created(&link, &call.app));
+            Ok(RowBody { row: index + 1, status: StatusCode::CREATED.as_u16(), link, problem: None })
+        }
+        Err(error @ CreateError::CodeTaken(_)) => Ok(failed(call, index, &error.into())),
+        // Of what a batch has created before an outage, the answer tells; sent again with its Idempotency-Key it goes on.
+        Err(error @ CreateError::Store(_)) if attempt.mark.is_none() => Ok(failed(call, index, &error.into())),
+        Err(error @ CreateError::Store(_)) => Err(error.into()),
+    }
+}
+
+fn read_all(call: &Call<LinksWrite>, rows: Vec<Result<Value, Problem>>) -> Vec<Result<Wish, Problem>> {
+    let officer = call.officer();
+    let reach = officer.reach();
+    let rules = Rules { app: &call.app, asker: &officer.email, reach: &reach, source: Source::Bulk };
+    rows.into_iter().map(|row| row.and_then(|row| read_row(row, &rules))).collect()
+}
+
+/// What `POST /links` takes, a state, and without notice what only an export says.
+fn read_row(mut row: Value, rules: &Rules<'_>) -> Result<Wish, Problem> {
+    let mut state = None;
+    if let Value::Object(fields) = &mut row {
+        fields.shift_remove(Field::CreatedAt.name());
+        fields.shift_remove(Field::Clicks.name());
+        state = fields.shift_remove(Field::State.name()).filter(|state| !state.is_null());
+    }
+    let wish = read_wish(row, rules);
+    let state = match state {
+        None => return wish,
+        Some(Value::String(text)) => parse_state(&text),
+        Some(_) => Err("must be a text".to_owned()),
+    };
+    match (wish, state) {
+        (Ok(wish), Ok(state)) => Ok(Wish { state, ..wish }),
+        (Err(problem), Ok(_)) => Err(problem),
+        (wish, Err(detail)) => {
+            Err(wish.err().unwrap_or_else(|| Problem::mistakes(vec![])).and(Mistake::at("/state", detail)))
+        }
+    }
+}
+
+/// Of two rows with one code the first has it.
+fn refuse_repeated_codes(wishes: &mut [Result<Wish, Problem>]) {
+    let mut seen: HashSet<Code> = HashSet::new();
+    for wish in wishes {
+        let code = wish.as_ref().ok().and_then(|wish| wish.code.clone());
+        if let Some(code) = code.filter(|code| !seen.insert(code.clone())) {
+            *wish = Err(Problem::new(Kind::CodeTaken, format!("an earlier row has the code {code}")));
+        }
+    }
+}
+
+async fn refuse_taken_codes(
+    call: &Call<LinksWrite>,
+    wishes: &mut [Result<Wish, Problem>],
+    attempt: &Attempt,
+) -> Result<(), Problem> {
+    let codes: Vec<Code> = wishes.iter().filter_map(|wish| wish.as_ref().ok()?.code.clone()).collect();
+    let mut existing = call.app.store.existing_links(&codes).await?.into_iter();
+    for wish in wishes {
+        let Some(code) = wish.as_ref().ok().and_then(|wish| wish.code.clone()) else { continue };
+        let free = match existing.next().flatten() {
+            None => !routes::is_reserved(&code),
+            // What this very request created before its node died isn't in its own way.
+            Some(BulkCreated::Existed(link)) => {
+                attempt.mark.is_some() && link.created_at.as_millisecond() == attempt.at.as_millisecond()
+            }
+            Some(BulkCreated::Yes | BulkCreated::Damaged) => false,
+        };
+        if !free {
+            *wish = Err(CreateError::CodeTaken(code).into());
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a body, each as the JSON object that `POST /links` would take.
+fn take_apart(media_type: &str, bytes: &[u8]) -> Result<Vec<Result<Value, Problem>>, Problem> {
+    let rows = match media_type {
+        "application/json" => from_array(bytes)?,
+        "application/x-ndjson" => from_lines(bytes),
+        "text/csv" => from_csv(bytes)?,
+        _ => {
+            let detail = "send application/json, application/x-ndjson or text/csv";
+            return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+        }
+    };
+    match rows.len() {
+        0 => Err(Problem::mistakes(vec![Mistake::at("", "must have a row")])),
+        1..=BATCH_ROWS_MAX => Ok(rows),
+        more => Err(Problem::mistakes(vec![Mistake::at("", format!("has {more} rows; at most {BATCH_ROWS_MAX}"))])),
+    }
+}
+
+fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+}
+
+fn malformed(error: impl std::fmt::Display) -> Problem {
+    Problem::new(Kind::Malformed, error)
+}
+
+fn from_array(bytes: &[u8]) -> Result<Vec<Result<Value, Problem>>, Problem> {
+    match serde_json::from_slice(without_mark(bytes)) {
+        Ok(Value::Array(rows)) => Ok(rows.into_iter().map(Ok).collect()),
+        Ok(_) => Err(Problem::mistakes(vec![Mistake::at("", "must be an array of objects")])),
+        Err(error) => Err(malformed(format!("the body isn't JSON: {error}"))),
+    }
+}
+
+fn from_lines(bytes: &[u8]) -> Vec<Result<Value, Problem>> {
+    let lines = without_mark(bytes).split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    lines
+        .map(|line| serde_json::from_slice(line).map_err(|error| malformed(format!("the row isn't JSON: {error}"))))
+        .collect()
+}
+
+fn from_csv(bytes: &[u8]) -> Result<Vec<Result<Value, Problem>>, Problem> {
+    let whole = |detail: String| Problem::mistakes(vec![Mistake::at("", detail)]);
+    let mut reader = Reader::new(bytes).map_err(|error| whole(error.to_string()))?;
+    if reader.dialect() != Dialect::Merlink {
+        return Err(whole("needs the column target_url".to_owned()));
+    }
+    if !reader.ignored().is_empty() {
+        return Err(whole(format!("has columns that aren't known: {}", reader.ignored().join(", "))));
+    }
+    let mut rows = Vec::new();
+    while let Some(record) = reader.next().map_err(|error| malformed(error.to_string()))? {
+        rows.push(match &record.broken {
+            Some(broken) => Err(malformed(format!("the row {broken}"))),
+            None => Ok(from_record(&record)),
+        });
+    }
+    Ok(rows)
+}
+
+fn from_record(record: &Record) -> Value {
+    let mut row = Map::new();
+    for field in Field::ALL {
+        let cell = record.cell(field);
+        let value = match (field, cell) {
+            (_, "") => continue,
+            (Field::Tags, tags) => {
+                object!(tags.split(TAG_SEPARATOR).map(str::trim).filter(|tag| !tag.is_empty()).collect::<Vec<_>>())
+            }
+            (Field::ForwardQuery, "true" | "TRUE") => Value::Bool(true),
+            (Field::ForwardQuery, "false" | "FALSE") => Value::Bool(false),
+            (_, text) => Value::String(text.to_owned()),
+        };
+        row.insert(field.name().to_owned(), value);
+    }
+    Value::Object(row)
+}
