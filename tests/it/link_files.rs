@@ -225,8 +225,8 @@ fn a_long_file_comes_in_and_out_whole_and_in_order() {
     for number in 0..12_345 {
         let (minute, second) = (number / 60 % 60, number % 60);
         let hour = number / 3600;
-        write!(file,
-            "n{number},https://example.com/{number},active,amy@agency.gov.sg,,,,false,,2026-01-02T{hour:02}:{minute:02}:{second:02}Z,0\n"
+        writeln!(file,
+            "n{number},https://example.com/{number},active,amy@agency.gov.sg,,,,false,,2026-01-02T{hour:02}:{minute:02}:{second:02}Z,0"
         ).expect("a String takes everything");
     }
     let path = home.write("links.csv", &file).display().to_string();
@@ -318,7 +318,7 @@ fn an_nginx_with_the_exported_map_leads_where_merlink_led() {
     ];
     let mut file = "code,target_url,state,forward_query,expires_at\n".to_owned();
     for (code, target) in targets {
-        write!(file, "{code},\"{target}\",,,\n").expect("a String takes everything");
+        writeln!(file, "{code},\"{target}\",,,").expect("a String takes everything");
     }
     file += "off,https://example.com,inactive,,\nold,https://example.com,,,2020-01-01T00:00:00Z\n";
     file += "with,https://example.com/p#f,,true,\nmore,https://example.com/p?a=1,,true,\n";

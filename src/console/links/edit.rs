@@ -140,6 +140,7 @@ pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResp
         tags: understood.tags,
         forward_query: understood.forward_query,
         expires_at: understood.expires_at,
+        state: LinkState::Active,
         source: Source::Console,
     };
     match links::create(&app, wish, &Attempt::once(), &officer.actor()).await {
