@@ -185,9 +185,10 @@ fn shape(name: &str, schema: &Value) -> Shape {
     }
 }
 
-/// The fields of a schema, those of the schemas that it is put together from included.
+/// The fields of a schema, those of the schemas that it is put together from, or is one of, included.
 fn collect_fields(schema: &Value, fields: &mut Vec<Field>) {
-    for part in schema["allOf"].as_array().into_iter().flatten() {
+    let parts = ["allOf", "oneOf"].into_iter().flat_map(|of| schema[of].as_array().into_iter().flatten());
+    for part in parts {
         match reference(part) {
             Some(name) => collect_fields(&DOCUMENT["components"]["schemas"][name], fields),
             None => collect_fields(part, fields),

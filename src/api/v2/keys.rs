@@ -16,6 +16,7 @@ use super::{
     kind::Kind,
     link::{parse_time, time},
     problem::{Mistake, Problem, ProblemBody},
+    texts::ScopeText,
 };
 use crate::{
     auth::{KeysWrite, Officer},
@@ -31,16 +32,16 @@ pub struct KeyBody {
     pub id: String,
     #[schema(example = "nightly import")]
     pub name: String,
-    #[schema(example = json!(["links:read", "links:write"]))]
+    #[schema(value_type = Vec<ScopeText>, example = json!(["links:read", "links:write"]))]
     pub scopes: Vec<&'static str>,
     #[schema(format = DateTime, value_type = String)]
     pub created_at: String,
-    #[schema(format = DateTime, value_type = Option<String>)]
+    #[schema(format = DateTime, value_type = Option<String>, required = true)]
     pub expires_at: Option<String>,
     /// To the minute.
-    #[schema(format = DateTime, value_type = Option<String>)]
+    #[schema(format = DateTime, value_type = Option<String>, required = true)]
     pub last_used_at: Option<String>,
-    #[schema(format = DateTime, value_type = Option<String>)]
+    #[schema(format = DateTime, value_type = Option<String>, required = true)]
     pub revoked_at: Option<String>,
     /// Whether it works: neither revoked nor expired.
     pub usable: bool,
@@ -68,10 +69,12 @@ pub struct KeyListBody {
 #[schema(as = NewKey, example = json!({"name": "nightly import", "scopes": ["links:read", "links:write"]}))]
 #[expect(dead_code, reason = "read by `read_key`, which finds every mistake; here it is described")]
 pub struct NewKeyBody {
-    #[schema(max_length = 100)]
+    #[schema(max_length = 100, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028-\\u202e\\u2066-\\u2069]*$")]
     name: Option<String>,
-    /// `links:read`, `links:write`, `stats:read`, `keys:write`, `admin`; at most those of the key that asks. Left out: all of its own but `admin`.
+    /// At most those of the key that asks. Left out: all of its own but `admin`.
+    #[schema(value_type = Option<Vec<ScopeText>>, min_items = 1)]
     scopes: Option<Vec<String>>,
+    /// In the future. Left out: until it is revoked.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
 }
@@ -90,7 +93,7 @@ pub async fn list(call: Call<KeysWrite>) -> Result<HttpResponse, Problem> {
 /// The answer holds the key, which is shown this once. With an Idempotency-Key a repetition makes no second key, and answers 409.
 #[utoipa::path(
     post, path = "/keys", tag = "keys", request_body = NewKeyBody, security(("key" = ["keys:write"])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "A repetition makes no second key, and isn't answered with the first", max_length = 255)),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A repetition makes no second key, and isn't answered with the first", max_length = 255, pattern = "^[!-~]([ -~]{0,253}[!-~])?$")),
     responses(
         (status = 201, description = "Created", body = CreatedKeyBody, headers(("Location" = String))),
         (status = 409, description = "Made already by a request with this Idempotency-Key", body = ProblemBody, content_type = "application/problem+json"),

@@ -7,10 +7,15 @@ use utoipa::ToSchema;
 
 use super::{
     fields::{Fields, Patch},
+    kind::Kind,
     problem::Problem,
+    texts::{CodeText, DescriptionText, EmailText, TagText, TargetText},
 };
 use crate::{
-    domain::{Code, Description, Email, Link, LinkState, Source, Tag, Tags, Target},
+    domain::{
+        Code, Description, Email, Link, LinkState, Source, Tag, Tags, Target,
+        link::{TAGS_MAX, TooManyTags},
+    },
     links::Wish,
     state::App,
     store::{Change, ListedLink, Reach},
@@ -30,7 +35,7 @@ pub struct LinkBody {
 /// A link.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LinkFields {
-    #[schema(example = "iras-tax", pattern = "^[a-z0-9-]{1,255}$")]
+    #[schema(value_type = CodeText)]
     pub code: String,
     #[schema(example = "https://go.example/iras-tax")]
     pub short_url: String,
@@ -39,11 +44,11 @@ pub struct LinkFields {
     pub state: State,
     #[schema(example = "amy@iras.gov.sg")]
     pub owner: String,
-    /// One line, at most 200 characters. Citizens read it when the link is switched off.
+    /// Citizens read it when the link is switched off.
     #[schema(example = "Income tax for individuals", max_length = 200)]
     pub description: String,
     /// Whom to ask about the link, when that isn't the owner.
-    #[schema(example = json!(null))]
+    #[schema(example = json!(null), required = true)]
     pub contact_email: Option<String>,
     #[schema(example = json!(["tax"]), max_items = 10)]
     pub tags: Vec<String>,
@@ -52,7 +57,7 @@ pub struct LinkFields {
     /// Whether the query of a visit is appended to the target's.
     pub forward_query: bool,
     /// From then on the link answers 410. Its state stays.
-    #[schema(format = DateTime, value_type = Option<String>, example = json!(null))]
+    #[schema(format = DateTime, value_type = Option<String>, example = json!(null), required = true)]
     pub expires_at: Option<String>,
     /// There, and true, when `expires_at` has passed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -78,21 +83,22 @@ pub enum State {
 #[schema(as = NewLink, example = json!({"target_url": "https://www.iras.gov.sg/taxes", "code": "iras-tax", "tags": ["tax"]}))]
 #[expect(dead_code, reason = "read by `read_wish`, which finds every mistake; here it is described")]
 pub struct NewLinkBody {
-    /// An https address with a public host name; no other shortener, and not this service.
-    #[schema(min_length = 11, max_length = 2082)]
+    #[schema(value_type = TargetText)]
     target_url: String,
     /// Left out: eight random letters and digits.
-    #[schema(pattern = "^[a-z0-9-]{1,255}$")]
+    #[schema(value_type = Option<CodeText>)]
     code: Option<String>,
-    #[schema(max_length = 200)]
+    #[schema(value_type = Option<DescriptionText>)]
     description: Option<String>,
+    #[schema(value_type = Option<EmailText>)]
     contact_email: Option<String>,
-    #[schema(max_items = 10)]
+    #[schema(value_type = Option<Vec<TagText>>, max_items = 10)]
     tags: Option<Vec<String>>,
     forward_query: Option<bool>,
     #[schema(format = DateTime)]
     expires_at: Option<String>,
-    /// Whose link it is to be. Only with the scope `admin`.
+    /// Whose link it is to be, when not that of who asks. Only with the scope `admin`.
+    #[schema(value_type = Option<EmailText>)]
     owner: Option<String>,
 }
 
@@ -101,14 +107,15 @@ pub struct NewLinkBody {
 #[schema(as = LinkPatch, example = json!({"state": "inactive", "expires_at": null}))]
 #[expect(dead_code, reason = "read by `read_change`, which finds every mistake; here it is described")]
 pub struct LinkPatchBody {
-    #[schema(min_length = 11, max_length = 2082)]
+    #[schema(value_type = TargetText, required = false)]
     target_url: Option<String>,
-    #[schema(inline)]
+    #[schema(value_type = State, required = false)]
     state: Option<State>,
-    #[schema(max_length = 200)]
+    #[schema(value_type = Option<DescriptionText>)]
     description: Option<String>,
+    #[schema(value_type = Option<EmailText>)]
     contact_email: Option<String>,
-    #[schema(max_items = 10)]
+    #[schema(value_type = Option<Vec<TagText>>, max_items = 10)]
     tags: Option<Vec<String>>,
     forward_query: Option<bool>,
     #[schema(format = DateTime)]
@@ -139,9 +146,7 @@ pub fn read_wish(body: Value, rules: &Rules<'_>) -> Result<Wish, Problem> {
     let forward_query = fields.flag("forward_query").given().unwrap_or(false);
     let expires_at = fields.text("expires_at", parse_time).given();
     let owner = fields.text("owner", |text| parse_owner(text, rules.app)).given();
-    if owner.is_some() && *rules.reach != Reach::Everybodys {
-        fields.mistake("owner", "only a key with the scope admin may name another owner");
-    }
+    let may_own = owner.as_ref().is_none_or(|owner| owner == rules.asker) || *rules.reach == Reach::Everybodys;
     let wish = target.map(|target| Wish {
         code,
         target,
@@ -154,7 +159,12 @@ pub fn read_wish(body: Value, rules: &Rules<'_>) -> Result<Wish, Problem> {
         state: LinkState::Active,
         source: rules.source,
     });
-    fields.finish(wish)
+    let wish = fields.finish(wish)?;
+    if may_own {
+        Ok(wish)
+    } else {
+        Err(Problem::new(Kind::Forbidden, "only an administrator's key with the scope admin may name another owner"))
+    }
 }
 
 /// Reads a change; finds every mistake.
@@ -194,10 +204,11 @@ fn read_tags(fields: &mut Fields) -> Patch<Tags> {
     match fields.texts("tags", str::parse::<Tag>) {
         Patch::Keep => Patch::Keep,
         Patch::Reset => Patch::Reset,
-        Patch::Set(tags) => match Tags::new(tags) {
-            Ok(tags) => Patch::Set(tags),
-            Err(error) => {
-                fields.mistake("tags", error);
+        // Counted as they came: how long a list may be is no question of what is in it twice.
+        Patch::Set(tags) => match (tags.len() <= TAGS_MAX).then(|| Tags::new(tags)) {
+            Some(Ok(tags)) => Patch::Set(tags),
+            Some(Err(_)) | None => {
+                fields.mistake("tags", TooManyTags);
                 Patch::Keep
             }
         },

@@ -24,6 +24,7 @@ use super::{
         parse_owner, parse_state, parse_time, read_change, read_wish, time,
     },
     problem::{Problem, ProblemBody},
+    texts::{EmailText, TagText},
 };
 use crate::{
     auth::{LinksRead, LinksWrite},
@@ -52,14 +53,14 @@ const SORTS: [(&str, Sort); 5] = [
 pub struct PageBody {
     pub items: Vec<LinkBody>,
     /// What to send as `cursor` for the next page; null when there is none. A page of a search may be short, even empty, and yet have a next.
-    #[schema(example = json!(null))]
+    #[schema(example = json!(null), required = true)]
     pub next_cursor: Option<String>,
 }
 
 /// Create a link.
 #[utoipa::path(
     post, path = "/links", tag = "links", request_body = NewLinkBody, security(("key" = ["links:write"])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "Any text of 1 to 255 characters. The same key with the same body replays the first answer, for 24 hours.", max_length = 255)),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Any text of 1 to 255 characters. The same key with the same body replays the first answer, for 24 hours.", max_length = 255, pattern = "^[!-~]([ -~]{0,253}[!-~])?$")),
     responses(
         (status = 201, description = "Created", body = LinkBody, headers(("Location" = String), ("ETag" = String))),
         (status = 409, description = "The code is taken, or the first request with this Idempotency-Key is still running", body = ProblemBody, content_type = "application/problem+json"),
@@ -93,8 +94,8 @@ pub async fn create(mut call: Call<LinksWrite>) -> Result<HttpResponse, Problem>
     params(
         ("q" = Option<String>, Query, description = "Part of the code, the target or the description, in any case", max_length = 200),
         ("state" = Option<super::link::State>, Query, description = "Only these"),
-        ("tag" = Option<Vec<String>>, Query, description = "Only links with this tag, in any case; repeated: with all of them", max_items = 10),
-        ("owner" = Option<String>, Query, description = "Whose links; only with the scope admin"),
+        ("tag" = Option<Vec<TagText>>, Query, description = "Only links with this tag, in any case; repeated: with all of them", max_items = 10),
+        ("owner" = Option<EmailText>, Query, description = "Whose links; only with the scope admin"),
         ("sort" = Option<String>, Query, description = "-created_at (the default), created_at, -clicks, clicks or code", pattern = "^-?created_at$|^-?clicks$|^code$"),
         ("limit" = Option<usize>, Query, description = "Links on a page, 50 when it isn't said", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "next_cursor of the page before; the other parameters stay as they were"),
@@ -165,6 +166,7 @@ pub async fn change(mut call: Call<LinksWrite>, code: Path<String>) -> Result<Ht
 #[schema(as = Transfer, example = json!({"owner": "ben@iras.gov.sg"}))]
 #[expect(dead_code, reason = "read by `transfer`, which finds every mistake; here it is described")]
 pub struct TransferBody {
+    #[schema(value_type = EmailText)]
     owner: String,
 }
 
@@ -174,7 +176,7 @@ pub struct TransferBody {
     params(
         ("code" = String, Path, description = "The link's code"),
         ("If-Match" = Option<String>, Header, description = "The ETag that the link had when you read it"),
-        ("Idempotency-Key" = Option<String>, Header, description = "As for creating a link", max_length = 255),
+        ("Idempotency-Key" = Option<String>, Header, description = "As for creating a link", max_length = 255, pattern = "^[!-~]([ -~]{0,253}[!-~])?$"),
     ),
     responses(
         (status = 200, description = "The link as it is now", body = LinkBody, headers(("ETag" = String))),
@@ -245,6 +247,7 @@ pub struct FieldChange {
 #[schema(as = History)]
 pub struct HistoryBody {
     pub items: Vec<HistoryEntry>,
+    #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
 
@@ -254,6 +257,15 @@ pub struct HistoryBody {
 pub struct ThenBody {
     pub link: LinkFields,
     pub by: ActorBody,
+}
+
+/// What is answered about a link's past.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Past)]
+#[serde(untagged)]
+pub enum PastBody {
+    Changes(HistoryBody),
+    Then(Box<ThenBody>),
 }
 
 /// Read a link's history.
@@ -267,7 +279,7 @@ pub struct ThenBody {
         ("limit" = Option<usize>, Query, description = "Changes on a page, 50 when it isn't said", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "next_cursor of the page before"),
     ),
-    responses((status = 200, description = "The changes, or with `at` the link as it was", content((HistoryBody = "application/json"), (ThenBody = "application/json"))))
+    responses((status = 200, description = "The changes, or with `at` the link as it was", body = PastBody))
 )]
 pub async fn history(call: Call<LinksRead>, code: Path<String>) -> Result<HttpResponse, Problem> {
     let mut parameters = Parameters::of(call.request.query_string());
@@ -283,7 +295,7 @@ pub async fn history(call: Call<LinksRead>, code: Path<String>) -> Result<HttpRe
     let then = call.app.store.link_at(&code, at).await?;
     let then = then.ok_or_else(|| Problem::not_found(format!("the link {code} wasn't there yet")))?;
     let body = ThenBody { link: LinkFields::new(&then.link, &call.app), by: ActorBody::from(&then.by) };
-    Ok(json(StatusCode::OK, &body))
+    Ok(json(StatusCode::OK, &PastBody::Then(Box::new(body))))
 }
 
 async fn history_page(
@@ -302,7 +314,7 @@ async fn history_page(
     };
     let items = revisions.iter().take(limit).enumerate().map(entry).collect();
     let next_cursor = revisions.get(limit).map(|revision| revision.link.version.to_string());
-    Ok(json(StatusCode::OK, &HistoryBody { items, next_cursor }))
+    Ok(json(StatusCode::OK, &PastBody::Changes(HistoryBody { items, next_cursor })))
 }
 
 /// What differs between two revisions, as the API shows it; from nothing when there was none before.
@@ -361,18 +373,20 @@ fn read_list(query: &str, call: &Call<LinksRead>) -> Result<(Email, BrowseQuery)
     if tags.len() > crate::domain::link::TAGS_MAX {
         parameters.mistake("tag", "a link has at most ten");
     }
-    let owner = parameters.one("owner", |text| match text.parse::<Email>() {
-        Err(error) => Err(error.to_string()),
-        Ok(owner) if owner == officer.email || officer.reach() == Reach::Everybodys => Ok(owner),
-        Ok(_) => Err("only a key with the scope admin may list the links of others".to_owned()),
-    });
+    let owner = parameters.one("owner", str::parse::<Email>).unwrap_or_else(|| officer.email.clone());
     let sort = parameters.one("sort", choice(&SORTS)).unwrap_or(Sort::NewestFirst);
     let limit = parameters.one("limit", number(1, PAGE_MAX)).unwrap_or(PAGE_DEFAULT);
     let after = parameters.one("cursor", |text| {
         decode_cursor(sort, text).ok_or("is no cursor of this list: send the other parameters as before")
     });
     let filter = Filter { search: search.flatten(), state, tags };
-    parameters.finish((owner.unwrap_or_else(|| officer.email.clone()), BrowseQuery { limit, sort, after, filter }))
+    let query = parameters.finish(BrowseQuery { limit, sort, after, filter })?;
+    if owner == officer.email || officer.reach() == Reach::Everybodys {
+        Ok((owner, query))
+    } else {
+        let detail = "only an administrator's key with the scope admin may list the links of others";
+        Err(Problem::new(Kind::Forbidden, detail))
+    }
 }
 
 /// A place in a list sorted so. Opaque to programs, so that it can become another.

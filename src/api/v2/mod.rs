@@ -18,3 +18,4 @@ pub mod me;
 pub mod openapi;
 pub mod problem;
 pub mod qr;
+pub mod texts;

@@ -6,8 +6,9 @@ use actix_web::{HttpResponse, http::header::CONTENT_TYPE, web::Data};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
-        ContentBuilder, HeaderBuilder, Ref, RefOr, ResponseBuilder, Server,
+        ContentBuilder, Header, HeaderBuilder, Ref, RefOr, ResponseBuilder, Schema, Server,
         path::{Operation, PathItem},
+        schema::{AdditionalProperties, ObjectBuilder, Type},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -52,11 +53,14 @@ impl Modify for Common {
             .description(Some("An API key. Its scopes say what it may do."))
             .build();
         document.components.get_or_insert_default().add_security_scheme("key", SecurityScheme::Http(bearer));
-        for item in document.paths.paths.values_mut() {
+        for (path, item) in &mut document.paths.paths {
             for operation in operations(item) {
-                add_refusals(operation);
+                name(path, operation);
+                add_refusals(path, operation);
+                add_headers(operation);
             }
         }
+        refuse_unknown_fields(document);
     }
 }
 
@@ -65,16 +69,30 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     methods.into_iter().filter_map(Option::as_mut)
 }
 
-/// Every operation may be refused in these ways; those with a body in some more.
-fn add_refusals(operation: &mut Operation) {
-    let mut kinds = vec![
-        Kind::Unauthorized,
-        Kind::Forbidden,
-        Kind::NotFound,
-        Kind::Validation,
-        Kind::RateLimited,
-        Kind::Unavailable,
-    ];
+/// Handlers are named within their resource; operations, which become functions of generated clients, must differ in the whole document:
+/// `create_link`, `list_links`, `read_link_history`.
+fn name(path: &str, operation: &mut Operation) {
+    let verb = operation.operation_id.take().unwrap_or_default();
+    let mut words = path.split('/').filter(|word| !word.is_empty() && !word.starts_with('{'));
+    let resource = words.next().unwrap_or_default();
+    let one = resource.strip_suffix('s').unwrap_or(resource);
+    let of = if verb == "list" { resource } else { one };
+    operation.operation_id = Some(match words.next() {
+        None => format!("{verb}_{of}"),
+        Some(part) if part == verb => format!("{verb}_{one}"),
+        Some(part) => format!("{verb}_{one}_{part}"),
+    });
+}
+
+/// Every operation may be refused in these ways; those that name something, or take a body, in some more.
+fn add_refusals(path: &str, operation: &mut Operation) {
+    let mut kinds = vec![Kind::Unauthorized, Kind::Forbidden, Kind::RateLimited, Kind::Unavailable];
+    if path.contains('{') {
+        kinds.push(Kind::NotFound);
+    }
+    if operation.request_body.is_some() || operation.parameters.is_some() {
+        kinds.push(Kind::Validation);
+    }
     if operation.request_body.is_some() {
         kinds.extend([Kind::Malformed, Kind::BodyTimeout, Kind::BodyTooLarge, Kind::UnsupportedMediaType]);
     }
@@ -83,10 +101,48 @@ fn add_refusals(operation: &mut Operation) {
         let mut response =
             ResponseBuilder::new().description(kind.title()).content("application/problem+json", content);
         if matches!(kind, Kind::RateLimited | Kind::Unavailable) {
-            response = response.header("Retry-After", HeaderBuilder::new().description(Some("Seconds")).build());
+            response = response.header("Retry-After", number("Seconds until it is worth trying again"));
+        }
+        if kind == Kind::Unauthorized {
+            response = response.header("WWW-Authenticate", words("Bearer"));
         }
         let status = kind.status().as_u16().to_string();
         operation.responses.responses.entry(status).or_insert_with(|| RefOr::T(response.build()));
+    }
+}
+
+/// What every answer carries, and what those to a good key do.
+fn add_headers(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        response.headers.insert("X-Request-Id".to_owned(), words("The request's id: the caller's own, or a new one"));
+        if status != "401" {
+            for (name, about) in [
+                ("RateLimit-Limit", "Requests a minute with this key; not there when there is no limit"),
+                ("RateLimit-Remaining", "How many are left"),
+                ("RateLimit-Reset", "Seconds until all are back"),
+            ] {
+                response.headers.insert(name.to_owned(), number(about));
+            }
+        }
+    }
+}
+
+fn words(about: &str) -> Header {
+    HeaderBuilder::new().description(Some(about)).build()
+}
+
+fn number(about: &str) -> Header {
+    let schema = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0));
+    HeaderBuilder::new().schema(schema).description(Some(about)).build()
+}
+
+fn refuse_unknown_fields(document: &mut utoipa::openapi::OpenApi) {
+    let schemas = &mut document.components.get_or_insert_default().schemas;
+    for name in ["NewLink", "LinkPatch", "Transfer", "NewKey"] {
+        if let Some(RefOr::T(Schema::Object(object))) = schemas.get_mut(name) {
+            object.additional_properties = Some(Box::new(AdditionalProperties::FreeForm(false)));
+        }
     }
 }
 
