@@ -2,6 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: run build deb validate test-alerts test test-faults lint format bench setup clean help
+.PHONY: run build test test-faults test-api openapi lint format bench setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -40,6 +41,16 @@ test-faults: ## break everything under load for 20 minutes, and compare every co
 	cargo test --locked --release --test it -- --nocapture --test-threads=1 \
 		runs:: sentinel::redirects_go_on cluster::redirects_go_on faults::replies_lost
 
+# Against a real server, which it starts. CASES=20000 is what the API is judged by; the summary says how many there were.
+test-api: ## invent requests to API v2 by its own document, and compare each answer with it
+	@scripts/setup.sh api
+	cargo build --locked
+	@tests/api/with-server.sh tests/api/schemathesis.sh $(or $(CASES),2000)
+
+openapi: ## renew docs/openapi.json, the committed copy of API v2's document
+	@scripts/setup.sh test
+	MERLINK_TEST_RENEW=1 cargo test --locked --test it -- --exact api_v2_openapi::the_committed_document_is_the_one_that_is_served
+
 lint: ## check format, clippy's warnings, and licences and sources of the dependencies
 	@scripts/setup.sh lint
 	cargo fmt --all --check
@@ -68,7 +79,7 @@ validate: ## check the deployment files against their schemas (what make test ca
 	@scripts/validate-deploy.sh
 
 setup: ## get everything that the tasks above need
-	@scripts/setup.sh run test lint bench
+	@scripts/setup.sh run test lint api bench
 
 clean: ## remove what was built; ./data stays
 	cargo clean

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Finds out what this machine lacks for a task and gets it: `scripts/setup.sh run|build|test|lint|bench|make ...`.
+# Finds out what this machine lacks for a task and gets it: `scripts/setup.sh run|build|test|lint|api|bench|make ...`.
 #
 # It asks nothing. What it installs comes from Debian's packages, as root or by sudo, and is named before it is done.
 # On another system it says what to install and ends with 1. A machine that has everything is left alone, in well
@@ -14,13 +14,14 @@ cd "$(dirname "$0")/.."
 PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 main() {
-    [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|lint|bench|make ..."
+    [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|lint|api|bench|make ..."
     for task in "$@"; do
         case $task in
         run) needs="rust c_compiler redis" ;;
         test) needs="rust c_compiler redis chromium axe_core test_tools" ;;
         build) needs="rust c_compiler" ;;
         lint) needs="rust c_compiler rust_components cargo_deny" ;;
+        api) needs="rust c_compiler redis curl api_tools" ;;
         bench) needs="rust c_compiler redis bench_tools" ;;
         deb) needs="cargo_deb" ;;
         make) needs="make" ;;
@@ -79,6 +80,17 @@ need_axe_core() {
     has npm || lacking npm npm npm node
 }
 
+# Programs that try API v2 from outside live in a folder of their own, in the versions that their list names.
+need_api_tools() {
+    cmp -s tests/api/requirements.txt tests/api/.venv/requirements.txt || api_tools_missing=yes
+    # Debian has Python without the part that makes such a folder.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || lacking python3-venv python3 python3 python
+}
+
+need_curl() {
+    has curl || lacking curl curl curl curl
+}
+
 need_make() {
     has make || lacking make make make make
 }
@@ -115,6 +127,7 @@ for_macos=""
 cargo_deny_is_missing=""
 cargo_deb_is_missing=""
 axe_core_missing=""
+api_tools_missing=""
 
 # lacking DEBIAN ALPINE FEDORA MACOS: what each calls it.
 lacking() {
@@ -139,6 +152,13 @@ get_missing() {
     if [ -n "$axe_core_missing" ]; then
         say "axe-core is missing: getting version $axe_core_missing with npm"
         npm ci --silent --prefix tests/browser </dev/null
+    fi
+    if [ -n "$api_tools_missing" ]; then
+        say "tools for API v2's tests are missing: getting what tests/api/requirements.txt lists with pip"
+        python3 -m venv --clear tests/api/.venv
+        tests/api/.venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/api/requirements.txt </dev/null
+        # Last: a list in there says that all of it is there.
+        cp tests/api/requirements.txt tests/api/.venv/requirements.txt
     fi
     if [ -n "$cargo_deny_is_missing" ]; then
         say "cargo-deny is missing: building version $CARGO_DENY_VERSION with cargo, which takes a few minutes"

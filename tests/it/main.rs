@@ -36,6 +36,7 @@ mod api_v2_docs;
 mod api_v2_idempotency;
 mod api_v2_keys;
 mod api_v2_list;
+mod api_v2_openapi;
 mod api_v2_refusals;
 mod api_v2_statistics;
 
