@@ -1,8 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build deb validate test-alerts test test-faults lint format bench setup clean help
-.PHONY: run build test test-faults test-api openapi lint format bench setup clean help
+.PHONY: run build deb validate test-alerts test test-faults test-api openapi lint format bench setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin

@@ -58,11 +58,14 @@ need_redis() {
     has redis-server || has valkey-server || lacking redis-server redis valkey redis
 }
 
-# QR codes are read back as a phone would; an exported map of links is served by the server that it is for; promtool judges the
+# The examples of the API's guide are run in their languages; QR codes are read back as a phone would; an exported map of links is served by the server that it is for; promtool judges the
 # metrics, the rules and their unit tests.
 need_test_tools() {
     has curl || lacking curl curl curl curl
     has promtool || lacking prometheus prometheus golang-github-prometheus prometheus
+    has curl || lacking curl curl curl curl
+    has python3 || lacking python3 python3 python3 python
+    has node || lacking nodejs nodejs nodejs node
     has zbarimg || lacking zbar-tools zbar zbar zbar
     has nginx || lacking nginx nginx nginx nginx
 }
