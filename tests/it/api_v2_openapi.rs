@@ -1,4 +1,4 @@
-//! The OpenAPI document: what programs are generated from. That the service behaves as it says, `make test-api` tries.
+//! The `OpenAPI` document: what programs are generated from. That the service behaves as it says, `make test-api` tries.
 
 use std::{collections::HashSet, fs, path::Path};
 

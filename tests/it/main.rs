@@ -29,8 +29,8 @@ mod api_v1_create;
 mod api_v1_list;
 mod api_v1_update;
 
-mod api_v2_bulk;
 mod api_guide;
+mod api_v2_bulk;
 mod api_v2_change;
 mod api_v2_create;
 mod api_v2_docs;
