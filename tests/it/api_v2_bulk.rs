@@ -199,7 +199,7 @@ fn a_batch_and_an_export_ask_for_their_scopes() {
     writer.get("/export").assert_problem("writer", 403, "forbidden");
     let other = json!([{"target_url": TARGET, "owner": "ben@agency.gov.sg"}]).to_string();
     let answer = batch(&writer, "", "application/json", &other).assert_v2("somebody else's", 200);
-    assert_eq!(results(&answer), [row(1, 422, "validation")]);
+    assert_eq!(results(&answer), [row(1, 403, "forbidden")]);
     reader.get("/export?limit=1").assert_mistakes("parameters", &["limit"]);
 }
 
