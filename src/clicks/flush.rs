@@ -1,7 +1,8 @@
 //! Bringing the journal to Redis, each record once.
 //!
-//! Every 100 ms what is new is added up per code and sent: one script call a code, which adds the counts and moves the code's position in
-//! one write, unless the position says that they are in already. A lost reply is harmless, since the same stretch sent again is refused and
+//! Every 100 ms what is new is added up per code and sent. A script adds a code's counts and moves its position in one write, unless the
+//! position says that they are in already. The more codes there were, the longer the next clicks are gathered, up to 0.6 s: a write costs the
+//! same for one click of a code as for a hundred. A lost reply is harmless, since the same stretch sent again is refused and
 //! answered with the position. What the counters include is known from Redis alone; this process keeps only, per code, where its last
 //! flushed record ends, to notice when Redis stands before it.
 //!
@@ -21,7 +22,7 @@
 //! The journal's files are looked after by a thread of its own: neither a Redis that hangs nor a long repair may delay a sync.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     ops::ControlFlow,
     sync::{
         Arc,
@@ -44,8 +45,12 @@ use crate::{
     store::{ClickStore, Counted, Store, StoreError, Stretch},
 };
 
-/// A click is in the counters within a second: this, a batch, and room for a slow machine.
+/// Clicks are gathered for so long when there are few of them.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// For so much longer for each code in the last batch: some ten times what the code's write costs Redis, of which a tenth is then ours at most.
+const INTERVAL_PER_CODE: Duration = Duration::from_micros(100);
+/// And never for longer. A click is in the counters within a second: this, a batch, and room for a slow machine.
+const INTERVAL_MAX: Duration = Duration::from_millis(600);
 /// While Redis is away.
 const RETRY: Duration = Duration::from_millis(250);
 /// What power loss may cost.
@@ -102,6 +107,10 @@ pub enum FlushError {
 /// A code's name, or `None` for the counters over all links.
 type Counter = Option<Arc<str>>;
 
+/// By counter. Codes get here only when there is a link, so nobody can choose them to collide, and the standard library's hash costs more than
+/// all else that is done with a click here.
+type PerCounter<V> = HashMap<Counter, V, foldhash::fast::RandomState>;
+
 pub struct Flusher {
     journal: Arc<Journal>,
     store: ClickStore,
@@ -117,9 +126,9 @@ pub struct Flusher {
     /// Clicks that earlier runs left and this one counted.
     left_by_earlier_runs: u64,
     /// Where the last flushed record of each code in the kept journal ends.
-    last: HashMap<Counter, u64>,
+    last: PerCounter<u64>,
     /// Clicks that damaged counters didn't take, oldest first.
-    refused: HashMap<Counter, VecDeque<Refused>>,
+    refused: PerCounter<VecDeque<Refused>>,
     refused_looked_at: Option<Instant>,
     /// When positions were compared, and in which [`ClickStore::session`]. `None`: they must be before the next batch.
     verified: Option<(Instant, u64)>,
@@ -131,6 +140,8 @@ pub struct Flusher {
     away_log: Seldom,
     damage_log: Seldom,
     away_since: Option<Instant>,
+    /// In the last batch.
+    codes: u32,
 }
 
 /// Clicks of one code in one segment that its counters didn't take.
@@ -235,8 +246,8 @@ impl Flusher {
             metrics,
             settings,
             calendar,
-            last: HashMap::new(),
-            refused: HashMap::new(),
+            last: HashMap::default(),
+            refused: HashMap::default(),
             refused_looked_at: None,
             verified: None,
             kept: VecDeque::new(),
@@ -246,11 +257,13 @@ impl Flusher {
             away_log: Seldom::default(),
             damage_log: Seldom::default(),
             away_since: None,
+            codes: 0,
         }
     }
 
     /// Flushes some of what there is and looks after the segments; answers how long to pause.
     async fn step(&mut self) -> Duration {
+        let started = Instant::now();
         let pause = match self.flush_some().await {
             Ok(progress) => {
                 if let Some(since) = self.away_since.take() {
@@ -258,7 +271,10 @@ impl Flusher {
                     self.away_log = Seldom::default();
                 }
                 match progress {
-                    Progress::Done => INTERVAL,
+                    Progress::Done => {
+                        let interval = (INTERVAL + INTERVAL_PER_CODE * self.codes).min(INTERVAL_MAX);
+                        interval.saturating_sub(started.elapsed())
+                    }
                     Progress::More => Duration::ZERO,
                 }
             }
@@ -320,6 +336,8 @@ impl Flusher {
 
     /// Brings one slice or batch to Redis, after comparing positions if that is due.
     async fn flush_some(&mut self) -> Result<Progress, FlushError> {
+        // What comes from now on is gathered for the next.
+        let end = self.journal.end();
         self.note_oldest()?;
         let session = self.store.session();
         if self.verified.is_none_or(|(at, with)| with != session || at.elapsed() >= VERIFY_INTERVAL) {
@@ -333,7 +351,7 @@ impl Flusher {
         } else {
             self.flush_batch().await?;
         }
-        if self.flushed < self.journal.end() {
+        if self.flushed < end {
             return Ok(Progress::More);
         }
         self.settings.oldest_pending.set(self.oldest_refused_s().unwrap_or(0));
@@ -384,9 +402,11 @@ impl Flusher {
             if self.flushed < end { Batch::read(&self.journal, &mut self.calendar, self.flushed)? } else { None };
         let Some(batch) = batch else {
             self.flushed = end;
+            self.codes = 0;
             self.give_up_missing(kept);
             return Ok(());
         };
+        self.codes = u32::try_from(batch.codes.len()).unwrap_or(u32::MAX);
         let refused = self.send(&batch).await?;
         self.flushed = batch.end;
         self.read += batch.clicks;
@@ -456,36 +476,31 @@ impl Flusher {
 
     /// Sends a batch, and mends the codes whose counters don't stand where it begins. Answers how many clicks damaged counters refused.
     async fn send(&mut self, batch: &Batch) -> Result<u64, FlushError> {
-        let stretches: Vec<Stretch> = batch
-            .tallies
-            .iter()
-            .map(|(counter, tally)| Stretch {
-                code: counter.clone(),
-                after: self.last.get(counter).copied().unwrap_or(0),
-                before: batch.start,
-                position: batch.end,
-                counts: tally.counts(),
-            })
-            .collect();
+        let stretch = |(counter, tally): (Counter, &Tally)| Stretch {
+            after: self.last.get(&counter).copied().unwrap_or(0),
+            code: counter,
+            before: batch.start,
+            position: batch.end,
+            counts: tally.counts(),
+        };
+        let stretches: Vec<Stretch> = batch.tallies().map(stretch).collect();
         let stands = self.store.apply(&stretches).await?;
-        let stands = self.leave_out_damaged(stretches.into_iter().map(|stretch| stretch.code).zip(stands));
-        let mut whole: HashMap<Counter, u64> = stands.into_iter().collect();
-        let mut refused: Vec<Counter> =
-            batch.tallies.keys().filter(|counter| !whole.contains_key(*counter)).cloned().collect();
-        whole.retain(|_, position| *position != batch.end);
-        let repaired = self.repair(whole, 0, batch.end).await?;
+        let mut refused: Vec<Counter> = Vec::new();
+        let elsewhere = stretches.into_iter().zip(stands).filter(|(_, stand)| *stand != Some(batch.end));
+        let elsewhere: Vec<(Counter, Option<u64>)> = elsewhere.map(|(stretch, stand)| (stretch.code, stand)).collect();
+        refused.extend(elsewhere.iter().filter(|(_, stand)| stand.is_none()).map(|(counter, _)| counter.clone()));
+        let elsewhere = self.leave_out_damaged(elsewhere.into_iter()).into_iter().collect();
+        let repaired = self.repair(elsewhere, 0, batch.end).await?;
         self.report_reapplied(repaired.again);
         refused.extend(repaired.damaged);
-        for (counter, tally) in &batch.tallies {
-            self.last.insert(counter.clone(), tally.last);
-        }
+        self.last.extend(batch.tallies().map(|(counter, tally)| (counter, tally.last)));
         // The counters over all links are no click's only ones.
-        let refused = refused.iter().filter(|counter| counter.is_some());
-        Ok(refused.map(|counter| self.keep_refused(counter, &batch.tallies[counter])).sum())
+        let refused = refused.into_iter().flatten();
+        Ok(refused.map(|code| self.keep_refused(&batch.codes[&code], code)).sum())
     }
 
-    fn keep_refused(&mut self, counter: &Counter, tally: &Tally) -> u64 {
-        let refused = self.refused.entry(counter.clone()).or_default();
+    fn keep_refused(&mut self, tally: &Tally, code: Arc<str>) -> u64 {
+        let refused = self.refused.entry(Some(code)).or_default();
         match refused.back_mut().filter(|refused| segment_start(refused.last) == segment_start(tally.last)) {
             Some(refused) => {
                 refused.last = tally.last;
@@ -530,12 +545,7 @@ impl Flusher {
 
     /// Adds to each code what the journal has of it between its position and `up_to`. What lies before `from`, a record's end or a
     /// segment's start, is known to be in.
-    async fn repair(
-        &mut self,
-        mut positions: HashMap<Counter, u64>,
-        from: u64,
-        up_to: u64,
-    ) -> Result<Repaired, FlushError> {
+    async fn repair(&mut self, mut positions: PerCounter<u64>, from: u64, up_to: u64) -> Result<Repaired, FlushError> {
         let (mut to_codes, mut to_all, mut damaged) = (Added::default(), Added::default(), Vec::new());
         for _ in 0..REPAIRS_MAX {
             if positions.is_empty() {
@@ -571,11 +581,11 @@ impl Flusher {
     /// What the journal has of each code behind its position and `from`, and up to `up_to`.
     fn read_behind(
         &mut self,
-        positions: &HashMap<Counter, u64>,
+        positions: &PerCounter<u64>,
         from: u64,
         up_to: u64,
     ) -> Result<Vec<(Stretch, Added)>, FlushError> {
-        let mut tallies: HashMap<Counter, (Tally, Added)> = HashMap::new();
+        let mut tallies: PerCounter<(Tally, Added)> = HashMap::default();
         let from = from.max(self.journal.name().from);
         let first = positions.values().copied().min().unwrap_or(up_to);
         let (calendar, flushed) = (&mut self.calendar, self.flushed);
@@ -689,13 +699,13 @@ impl Added {
 /// Which codes a stretch of an earlier run has, and where their last records in it end.
 struct Slice {
     end: u64,
-    last: HashMap<Counter, u64>,
+    last: PerCounter<u64>,
 }
 
 impl Slice {
     /// Reads on from `start`, where a record begins, and not beyond `this_run`.
     fn read(journal: &Journal, start: u64, this_run: u64) -> Result<Self, FlushError> {
-        let mut slice = Self { end: this_run, last: HashMap::new() };
+        let mut slice = Self { end: this_run, last: HashMap::default() };
         journal.scan(start, |record| {
             if record.end > this_run {
                 return ControlFlow::Break(());
@@ -717,21 +727,30 @@ struct Batch {
     start: u64,
     end: u64,
     clicks: u64,
-    tallies: HashMap<Counter, Tally>,
+    codes: HashMap<Arc<str>, Tally, foldhash::fast::RandomState>,
+    all: Tally,
 }
 
 impl Batch {
     /// `None` when there is no record behind `start`.
     fn read(journal: &Journal, calendar: &mut Calendar, start: u64) -> Result<Option<Self>, FlushError> {
-        let mut batch = Self { start, end: start, clicks: 0, tallies: HashMap::new() };
+        let mut batch = Self { start, end: start, clicks: 0, codes: HashMap::default(), all: Tally::default() };
         journal.scan(start, |record| {
             batch.end = record.end;
             batch.clicks += 1;
-            batch.tallies.entry(Some(record.code.into())).or_default().add(record, calendar);
-            batch.tallies.entry(None).or_default().add(record, calendar);
+            batch.all.add(record, calendar);
+            match batch.codes.get_mut(record.code) {
+                Some(tally) => tally.add(record, calendar),
+                None => batch.codes.entry(record.code.into()).or_default().add(record, calendar),
+            }
             if record.end - start < BATCH_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         Ok(Some(batch).filter(|batch| batch.clicks > 0))
+    }
+
+    fn tallies(&self) -> impl Iterator<Item = (Counter, &Tally)> {
+        let codes = self.codes.iter().map(|(code, tally)| (Some(Arc::clone(code)), tally));
+        codes.chain([(None, &self.all)])
     }
 }
 
@@ -742,7 +761,9 @@ struct Tally {
     first_s: u32,
     /// Where the last of them ends.
     last: u64,
-    counts: BTreeMap<Counted, u64>,
+    classes: [u64; Click::ALL.len()],
+    /// Those that count in the total, by day and hour of the week. Nearly always there is one such hour.
+    hours: Vec<((i32, u8), u64)>,
 }
 
 impl Tally {
@@ -752,21 +773,33 @@ impl Tally {
         }
         self.clicks += 1;
         self.last = record.end;
-        let mut count = |counted| *self.counts.entry(counted).or_default() += 1;
-        count(Counted::Class(record.click));
+        self.classes[record.click.index()] += 1;
         match record.click {
             Click::Person(_) => {
-                let (day, hour) = calendar.locate(record.at_s);
-                count(Counted::Total);
-                count(Counted::Day(day));
-                count(Counted::HourOfWeek(hour));
+                let hour = calendar.locate(record.at_s);
+                match self.hours.iter_mut().rfind(|(other, _)| *other == hour) {
+                    Some((_, clicks)) => *clicks += 1,
+                    None => self.hours.push((hour, 1)),
+                }
             }
             Click::Bot | Click::Prefetch => {}
         }
     }
 
+    /// Each field once, in an order that is the same for tallies with the same fields.
     fn counts(&self) -> Vec<(Counted, u64)> {
-        self.counts.iter().map(|(counted, clicks)| (*counted, *clicks)).collect()
+        let classes = Click::ALL.into_iter().map(|click| (Counted::Class(click), self.classes[click.index()]));
+        let total = self.hours.iter().map(|(_, clicks)| (Counted::Total, *clicks));
+        let days = self.hours.iter().map(|((day, _), clicks)| (Counted::Day(*day), *clicks));
+        let hours = self.hours.iter().map(|((_, hour), clicks)| (Counted::HourOfWeek(*hour), *clicks));
+        let mut counts: Vec<(Counted, u64)> = Vec::with_capacity(4);
+        for (counted, clicks) in classes.chain(total).chain(days).chain(hours).filter(|(_, clicks)| *clicks > 0) {
+            match counts.iter_mut().rfind(|(other, _)| *other == counted) {
+                Some((_, sum)) => *sum += clicks,
+                None => counts.push((counted, clicks)),
+            }
+        }
+        counts
     }
 }
 
@@ -808,7 +841,9 @@ impl Calendar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Device;
     use jiff::civil::Date;
+    use std::collections::BTreeMap;
 
     fn at(text: &str) -> u32 {
         u32::try_from(text.parse::<Timestamp>().expect("a time").as_second()).expect("32 bits")
@@ -893,5 +928,28 @@ mod tests {
         assert_eq!(counts[&Counted::Day(0)], 4);
         assert_eq!(counts[&Counted::Class(Click::Bot)], 1);
         assert_eq!(counts[&Counted::Class(Click::Prefetch)], 1);
+    }
+
+    #[test]
+    fn clicks_of_several_hours_add_up_to_each_field_once() {
+        let mut utc = calendar("UTC");
+        let mut tally = Tally::default();
+        let (hour_s, week_s) = (60 * 60, 7 * 24 * 60 * 60);
+        // Two hours of a Thursday, and the first of them a week later.
+        for (end, at_s) in [(1, 0), (2, hour_s), (3, 0), (4, week_s), (5, hour_s - 1)] {
+            tally.add(Record { end, code: "abc", click: Click::Person(Device::Tablet), at_s }, &mut utc);
+        }
+        let counts = tally.counts();
+        let unique: BTreeMap<Counted, u64> = counts.iter().copied().collect();
+        assert_eq!(unique.len(), counts.len(), "{counts:?}");
+        let expected = [
+            (Counted::Total, 5),
+            (Counted::Class(Click::Person(Device::Tablet)), 5),
+            (Counted::Day(0), 4),
+            (Counted::Day(7), 1),
+            (Counted::HourOfWeek(4 * 24), 4),
+            (Counted::HourOfWeek(4 * 24 + 1), 1),
+        ];
+        assert_eq!(unique, BTreeMap::from(expected));
     }
 }

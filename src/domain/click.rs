@@ -29,4 +29,26 @@ impl Click {
         Self::Bot,
         Self::Prefetch,
     ];
+
+    /// Its place in [`Self::ALL`].
+    pub fn index(self) -> usize {
+        match self {
+            Self::Person(Device::Desktop) => 0,
+            Self::Person(Device::Mobile) => 1,
+            Self::Person(Device::Tablet) => 2,
+            Self::Person(Device::Others) => 3,
+            Self::Bot => 4,
+            Self::Prefetch => 5,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_class_has_a_place_of_its_own() {
+        assert_eq!(Click::ALL.map(Click::index), [0, 1, 2, 3, 4, 5]);
+    }
 }
