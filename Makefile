@@ -1,7 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build deb validate test-alerts test test-faults test-api openapi lint format bench setup clean help
+.PHONY: run build deb validate test-alerts test test-faults test-api openapi lint format bench budget setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -59,10 +59,13 @@ lint: ## check format, clippy's warnings, and licences and sources of the depend
 format: ## format the code
 	cargo fmt --all
 
-bench: ## measure a redirect side by side with nginx; prints a table
+bench: ## measure redirects beside other servers; writes docs/benchmarks.md
 	@scripts/setup.sh bench
-	$(RELEASE)
-	@scripts/bench.sh
+	cargo bench --locked --bench redirects
+
+budget: ## count the instructions of a redirect, and compare with the budget that is committed
+	@scripts/setup.sh budget
+	@scripts/budget.sh
 
 deb: ## build the Debian package, target/debian/merlink_*.deb
 	@scripts/setup.sh build deb
@@ -78,7 +81,7 @@ validate: ## check the deployment files against their schemas (what make test ca
 	@scripts/validate-deploy.sh
 
 setup: ## get everything that the tasks above need
-	@scripts/setup.sh run test lint api bench
+	@scripts/setup.sh run test lint api bench budget
 
 clean: ## remove what was built; ./data stays
 	cargo clean

@@ -4,6 +4,8 @@
 //!
 //! `budget SUBJECT VISITS`, where the subject is `merlink` or `bare`.
 
+#[path = "support/app.rs"]
+mod app;
 #[path = "redirects/bare.rs"]
 mod bare;
 
@@ -12,7 +14,6 @@ use std::{
     io::{self, Write as _},
     pin::{Pin, pin},
     task::{Context, Poll, Waker},
-    time::Duration,
 };
 
 use actix_http::{HttpService, Request, body::BoxBody, error::DispatchError};
@@ -21,13 +22,8 @@ use actix_service::{IntoServiceFactory, Service, ServiceFactory, map_config};
 use actix_web::{
     App as WebApp, Error,
     dev::{AppConfig, Response},
-    http::header::HeaderValue,
-    web::Data,
 };
-use merlink::{
-    cache::CachedLink, clicks::Clicks, config::Config, mail::Mailer, metrics::Metrics, public, site::Site, state::App,
-    store::Store,
-};
+use merlink::public;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Each is met again and again, as a redirect's usual case is a link that is in memory.
@@ -49,33 +45,14 @@ fn main() {
     let visits: usize = visits.parse().expect("a number of visits");
     actix_web::rt::System::new().block_on(async {
         match subject.as_str() {
-            "merlink" => drive(public::service(&app_with_links()), visits).await,
+            "merlink" => {
+                let folder = tempfile::tempdir().expect("a folder");
+                drive(public::service(&app::app(folder.path(), LINKS)), visits).await;
+            }
             "bare" => drive(WebApp::new().configure(bare::routes), visits).await,
             other => panic!("there is no subject {other}"),
         }
     });
-}
-
-/// The service as `serve` runs it, every link in memory, Redis away.
-fn app_with_links() -> Data<App> {
-    let folder = tempfile::tempdir().expect("a folder").keep();
-    let settings = format!("data_dir = '{}'\n[redis]\nurl = 'redis://127.0.0.1:1'\n", folder.display());
-    let file = folder.join("merlink.toml");
-    std::fs::write(&file, settings).expect("written");
-    let config = Config::load(Some(&file)).expect("settings");
-    let metrics = Metrics::new();
-    let store = Store::new(&config, metrics.clone()).expect("a store");
-    let (clicks, _thread) = Clicks::start(&config, &store, &metrics).expect("a journal");
-    let site = Site::new(&config).expect("all files are built in");
-    let (mailer, _) = Mailer::new(&config, &metrics).expect("the default settings can be used");
-    let app = Data::new(App::new(config, site, metrics, store, clicks, mailer));
-    app.cache.trust();
-    for number in 0..LINKS {
-        let target = HeaderValue::from_static(bare::TARGET);
-        let link = CachedLink::kept(target, true, None, false, 1).expect("a link");
-        app.cache.remember(format!("link-{number:06}").parse().expect("a code"), link, Duration::ZERO);
-    }
-    app
 }
 
 async fn drive<S, I, R>(service: I, visits: usize)
@@ -133,7 +110,7 @@ impl AsyncRead for Visitor {
         if self.sent < self.visits {
             let number = self.sent % LINKS;
             self.request.clear();
-            write!(self.request, "GET /link-{number:06} HTTP/1.1\r\n{HEADERS}")?;
+            write!(self.request, "GET /{} HTTP/1.1\r\n{HEADERS}", app::code(number))?;
             buffer.put_slice(&self.request);
             self.sent += 1;
         }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Finds out what this machine lacks for a task and gets it: `scripts/setup.sh run|build|test|lint|api|bench|make ...`.
+# Finds out what this machine lacks for a task and gets it: `scripts/setup.sh run|build|test|lint|api|bench|budget|make ...`.
 #
 # It asks nothing. What it installs comes from Debian's packages, as root or by sudo, and is named before it is done.
 # On another system it says what to install and ends with 1. A machine that has everything is left alone, in well
@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 main() {
-    [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|lint|api|bench|make ..."
+    [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|lint|api|bench|budget|make ..."
     for task in "$@"; do
         case $task in
         run) needs="rust c_compiler redis" ;;
@@ -24,6 +24,7 @@ main() {
         api) needs="rust c_compiler redis curl api_tools" ;;
         bench) needs="rust c_compiler redis bench_tools" ;;
         deb) needs="cargo_deb" ;;
+        budget) needs="rust c_compiler valgrind" ;;
         make) needs="make" ;;
         *) fail "there is no task called $task" ;;
         esac
@@ -115,10 +116,16 @@ need_cargo_deb() {
 
 need_bench_tools() {
     [ "$(uname -s)" = Linux ] || fail "the benchmarks read CPU times from /proc: they run on Linux only."
-    for program in wrk nginx curl; do
+    for program in wrk nginx; do
         has "$program" || lacking "$program" "$program" "$program" "$program"
     done
     has taskset || lacking util-linux util-linux util-linux util-linux
+}
+
+need_valgrind() {
+    has valgrind || lacking valgrind valgrind valgrind valgrind
+    # Valgrind looks into the loader with the C library's debug symbols, which Debian's has apart.
+    [ ! -d /etc/apt ] || [ -d /usr/lib/debug/.build-id ] || lacking libc6-dbg musl-dbg glibc-debuginfo valgrind
 }
 
 # How they are met #################################################################################

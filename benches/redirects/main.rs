@@ -1,0 +1,397 @@
+//! `make bench`: what a redirect costs, beside what the framework, a web server and the obvious program cost, on this machine, in one run.
+//!
+//! Servers take turns, round by round, so that a noisy neighbour meets all of them; numbers are medians of the rounds, ratios are taken within a
+//! round. Servers have the first half of the cores; wrk, the visitors of `open_loop.rs` and Redis the other. The report is printed, and, when
+//! everything was measured, written into docs/benchmarks.md.
+//!
+//! `BENCH_ROUNDS` (5), `BENCH_SECONDS` (4, for each measurement), `BENCH_CONNECTIONS` (64), `BENCH_LINKS` (`10000 100000 1000000`; 10000000 takes
+//! half an hour and 4 GB), `BENCH_SOAK` (10000000 redirects), `BENCH_ONLY` (some of `servers latency workers misses sizes flush soak start`).
+
+#![expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
+
+mod bare;
+mod naive;
+mod open_loop;
+mod process;
+mod report;
+mod servers;
+mod visits;
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use report::{Report, median, microseconds, range};
+use servers::{Cores, Redis, Server};
+use visits::Visit;
+
+/// Of the comparison between servers.
+const LINKS: usize = 100_000;
+
+fn main() {
+    actix_web::rt::System::new().block_on(play());
+}
+
+async fn play() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["bare", port, workers] => serve_bare(number(port), number(workers)).await,
+        ["naive", port, redis] => naive::serve(number(port), redis).await,
+        [] => Bench::new().run().await,
+        _ => panic!("usage: cargo bench --bench redirects"),
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().unwrap_or_else(|_| panic!("{text} is no number"))
+}
+
+async fn serve_bare(port: u16, workers: usize) {
+    let server = actix_web::HttpServer::new(|| actix_web::App::new().configure(bare::routes)).workers(workers);
+    server.bind(("127.0.0.1", port)).expect("a free port").run().await.expect("it runs");
+}
+
+struct Bench {
+    folder: PathBuf,
+    cores: Cores,
+    rounds: usize,
+    seconds: f64,
+    connections: usize,
+    links: Vec<usize>,
+    soak: f64,
+    only: Option<Vec<String>>,
+    report: Report,
+}
+
+/// What one server came to in one measurement.
+#[derive(Clone, Copy, Default)]
+struct Load {
+    requests: f64,
+    rate: f64,
+    cpu_us: f64,
+    redis_us: f64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+        let words = |text: String| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        Self {
+            folder: tempfile::Builder::new().prefix("merlink-bench.").tempdir().expect("a folder").keep(),
+            cores: Cores::halves(),
+            rounds: number(&setting("BENCH_ROUNDS", "5")),
+            seconds: number(&setting("BENCH_SECONDS", "4")),
+            connections: number(&setting("BENCH_CONNECTIONS", "64")),
+            links: words(setting("BENCH_LINKS", "10000 100000 1000000")).iter().map(|links| number(links)).collect(),
+            soak: number(&setting("BENCH_SOAK", "10000000")),
+            only: std::env::var("BENCH_ONLY").ok().map(words),
+            report: Report::default(),
+        }
+    }
+
+    async fn run(mut self) {
+        self.report.begin(&self.cores, self.rounds, self.seconds, self.connections);
+        if self.wants("servers")
+            || self.wants("latency")
+            || self.wants("misses")
+            || self.wants("flush")
+            || self.wants("soak")
+        {
+            self.compare().await;
+        }
+        if self.wants("workers") {
+            self.workers().await;
+        }
+        if self.wants("sizes") {
+            self.sizes().await;
+        }
+        if self.wants("start") {
+            self.start();
+        }
+        fs::remove_dir_all(&self.folder).expect("the bench's own folder");
+        println!("{}", self.report.text());
+        if self.only.is_none() {
+            self.report.write();
+        }
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.iter().any(|wanted| wanted == part))
+    }
+
+    fn redis(&self, name: &str) -> Redis {
+        let settings = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/redis.conf");
+        Redis::start(&self.folder.join(name), &self.cores.client, Some(&settings))
+    }
+
+    /// All servers with the same links, and Merlink in what only it can do.
+    async fn compare(&mut self) {
+        say("filling Redis with 100,000 links");
+        let redis = self.redis("redis");
+        redis.fill(&self.folder, LINKS).await;
+        let plain_redis = Redis::start(&self.folder.join("redis-naive"), &self.cores.client, None);
+        Server::fill_naive(&plain_redis, LINKS).await;
+        let zipf = visits::zipf(LINKS);
+        visits::write_script(&self.folder, "zipf", &zipf).expect("written");
+        let at = &self.cores.server;
+        let servers = [
+            (
+                "merlink, everything on",
+                Server::merlink(&self.folder.join("merlink"), at, Some(&redis), 1),
+                Some(&redis),
+            ),
+            ("bare actix-web handler", Server::bare(&self.folder, at, 1), None),
+            ("nginx, `return 302`", Server::nginx(&self.folder, at, None), None),
+            ("nginx, `map` of the links", Server::nginx(&self.folder, at, Some(LINKS)), None),
+            ("GET and INCR by deadpool", Server::naive(&self.folder, at, &plain_redis), Some(&plain_redis)),
+        ];
+        let all = visits::each((0..LINKS).map(visits::code));
+        self.visit(servers[0].1.port, &all[..50_000], 10_000.0, 5.0);
+        say("warming up");
+        for (_, server, redis) in &servers {
+            self.load(server, *redis, "zipf", 3.0);
+        }
+        let mut loads = vec![Vec::new(); servers.len()];
+        for round in 0..self.rounds {
+            say(&format!("servers, round {} of {}", round + 1, self.rounds));
+            for step in 0..servers.len() {
+                // Who goes first changes with each round.
+                let index = (round + step) % servers.len();
+                let (_, server, redis) = &servers[index];
+                loads[index].push(self.load(server, *redis, "zipf", self.seconds));
+            }
+        }
+        let rates: Vec<f64> = loads.iter().map(|loads| median(loads.iter().map(|load| load.rate))).collect();
+        let mut latencies = vec![Vec::new(); servers.len()];
+        if self.wants("latency") {
+            for round in 0..self.rounds {
+                say(&format!("latency, round {} of {}", round + 1, self.rounds));
+                for step in 0..servers.len() {
+                    let index = (round + step) % servers.len();
+                    let server = &servers[index].1;
+                    let times =
+                        open_loop::visit(server.port, &zipf, rates[index] / 2.0, self.seconds, self.connections);
+                    latencies[index].push([50.0, 99.0, 99.9].map(|percent| microseconds(times.percentile(percent))));
+                }
+            }
+        }
+        self.report.servers(
+            &servers.each_ref().map(|(name, server, redis)| (*name, redis.is_some(), server.process.resident_bytes())),
+            &loads,
+            &latencies,
+        );
+        let [(_, merlink, _), ..] = servers;
+        if self.wants("misses") {
+            self.misses(&merlink, &redis, &zipf);
+        }
+        if self.wants("flush") {
+            self.flush(&merlink, &redis, &zipf);
+        }
+        if self.wants("soak") {
+            self.soak(&merlink, &redis);
+        }
+    }
+
+    /// A flood of guesses, and visits of links that aren't in memory.
+    fn misses(&mut self, merlink: &Server, redis: &Redis, zipf: &[Visit]) {
+        say("a flood of guesses; one visit in ten of a link that isn't in memory");
+        let guesses = visits::each((0..visits::VISITS).map(|number| format!("guess-{number:x}")));
+        visits::write_script(&self.folder, "guesses", &guesses).expect("written");
+        let flood: Vec<Load> =
+            (0..self.rounds).map(|_| self.load(merlink, Some(redis), "guesses", self.seconds)).collect();
+        self.report.line("a flood of guesses, no two alike", &flood);
+        // A fresh instance each time: in memory is what is visited often, which half of the links are not.
+        let mut tenth = Vec::new();
+        for round in 0..self.rounds {
+            let fresh =
+                Server::merlink(&self.folder.join(format!("fresh-{round}")), &self.cores.server, Some(redis), 1);
+            let hot: Vec<Visit> = zipf.iter().filter(|visit| rank(&visit.code) < LINKS / 10).cloned().collect();
+            visits::write_script(&self.folder, "hot", &hot).expect("written");
+            self.load(&fresh, Some(redis), "hot", 2.0);
+            let mixed = visits::with_misses(
+                hot.into_iter().cycle().take(visits::VISITS).collect(),
+                (LINKS / 10..LINKS).map(visits::code),
+            );
+            visits::write_script(&self.folder, "mixed", &mixed).expect("written");
+            let before = fresh.metric("merlink_link_cache_lookups_total{result=\"miss\"}");
+            // No longer than the links that aren't in memory last.
+            let load = self.load(&fresh, Some(redis), "mixed", self.seconds.min(4.0));
+            let misses = fresh.metric("merlink_link_cache_lookups_total{result=\"miss\"}") - before;
+            say(&format!("{:.1} % of the visits were misses", misses / load.requests * 100.0));
+            tenth.push(load);
+        }
+        self.report.line("one visit in ten of a link that isn't in memory", &tenth);
+    }
+
+    /// 50,000 clicks a second for ten seconds: what their counting costs Redis, and how far behind it is.
+    fn flush(&mut self, merlink: &Server, redis: &Redis, zipf: &[Visit]) {
+        say("50,000 clicks a second");
+        let (before, cpu) = (merlink.metric("merlink_clicks_flushed_total"), redis.process.cpu_s());
+        let (rate, started) = (50_000.0, Instant::now());
+        let mut behind = 0.0_f64;
+        thread::scope(|scope| {
+            let visitors = scope.spawn(|| self.visit(merlink.port, zipf, rate, 10.0));
+            while !visitors.is_finished() {
+                behind = behind.max(merlink.metric("merlink_clicks_pending") / rate);
+                thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let visited_for = started.elapsed();
+        merlink.settle();
+        let clicks = merlink.metric("merlink_clicks_flushed_total") - before;
+        let cost = (redis.process.cpu_s() - cpu) / clicks * 1e6;
+        self.report.fact(&format!(
+            "Counting at {:.0} clicks/s (50,000 wanted) over 100,000 links costs Redis {cost:.2} µs of CPU a click, synced to disk; clicks were {behind:.2} s behind at most.",
+            clicks / visited_for.as_secs_f64()
+        ));
+    }
+
+    fn soak(&mut self, merlink: &Server, redis: &Redis) {
+        let before = merlink.process.resident_bytes();
+        let mut done = 0.0;
+        while done < self.soak {
+            done += self.load(merlink, Some(redis), "zipf", 20.0).requests;
+            say(&format!("{done:.0} of {:.0} redirects", self.soak));
+        }
+        let after = merlink.process.resident_bytes();
+        self.report.fact(&format!(
+            "Resident memory before {done:.0} redirects {:.1} MB, after them {:.1} MB.",
+            before / 1e6,
+            after / 1e6
+        ));
+    }
+
+    /// With more workers, all on all cores, wrk too.
+    async fn workers(&mut self) {
+        let redis = self.redis("redis-workers");
+        redis.fill(&self.folder, 10_000).await;
+        visits::write_script(&self.folder, "few", &visits::zipf(10_000)).expect("written");
+        for workers in [1, 2, 4] {
+            say(&format!("{workers} workers"));
+            let merlink = Server::merlink(
+                &self.folder.join(format!("workers-{workers}")),
+                &self.cores.all,
+                Some(&redis),
+                workers,
+            );
+            let bare = Server::bare(&self.folder, &self.cores.all, workers);
+            self.load(&merlink, Some(&redis), "few", 2.0);
+            let mut pairs = Vec::new();
+            for _ in 0..self.rounds {
+                pairs.push((
+                    self.load(&merlink, Some(&redis), "few", self.seconds),
+                    self.load(&bare, None, "few", self.seconds),
+                ));
+            }
+            self.report.workers(workers, &pairs);
+        }
+    }
+
+    /// What grows with the number of links, and that redirects don't.
+    async fn sizes(&mut self) {
+        for links in self.links.clone() {
+            say(&format!("{links} links"));
+            let redis = self.redis(&format!("redis-{links}"));
+            let empty = redis.used_bytes().await;
+            let started = Instant::now();
+            redis.fill(&self.folder, links).await;
+            let (filled_in, stored) = (started.elapsed(), (redis.used_bytes().await - empty) / links as f64);
+            let merlink =
+                Server::merlink(&self.folder.join(format!("merlink-{links}")), &self.cores.server, Some(&redis), 1);
+            // The first visit to each, as far as they fit in memory, costs a look-up.
+            let some = links.min(400_000);
+            visits::write_script(&self.folder, "each", &visits::each((0..some).map(visits::code))).expect("written");
+            let (resident, cpu, redis_cpu) =
+                (merlink.process.resident_bytes(), merlink.process.cpu_s(), redis.process.cpu_s());
+            let visits = visits::each((0..some).map(visits::code));
+            let clicks = merlink.metric("merlink_clicks_recorded_total");
+            for some in visits.chunks(50_000) {
+                self.visit(merlink.port, some, 10_000.0, some.len() as f64 / 10_000.0);
+            }
+            merlink.settle();
+            let cold = merlink.metric("merlink_clicks_recorded_total") - clicks;
+            let entries = merlink.metric("merlink_link_cache_entries");
+            let cached = (merlink.process.resident_bytes() - resident) / entries;
+            let cold_us = (merlink.process.cpu_s() - cpu) / cold * 1e6;
+            let cold_redis_us = (redis.process.cpu_s() - redis_cpu) / cold * 1e6;
+            visits::write_script(&self.folder, "zipf-all", &visits::zipf(links)).expect("written");
+            self.load(&merlink, Some(&redis), "zipf-all", 5.0);
+            let loads: Vec<Load> =
+                (0..self.rounds).map(|_| self.load(&merlink, Some(&redis), "zipf-all", self.seconds)).collect();
+            let hits = merlink.metric("merlink_link_cache_lookups_total{result=\"hit\"}");
+            let misses = merlink.metric("merlink_link_cache_lookups_total{result=\"miss\"}");
+            say(&format!(
+                "filled in {:.0} s; {:.1} % hits in all",
+                filled_in.as_secs_f64(),
+                hits / (hits + misses) * 100.0
+            ));
+            self.report.size(links, stored, cached, (cold_us, cold_redis_us), &loads);
+        }
+    }
+
+    /// From `merlink serve` to `/readyz` 200, its own Redis started too.
+    fn start(&mut self) {
+        let times: Vec<f64> = (0..self.rounds)
+            .map(|round| {
+                Server::merlink(&self.folder.join(format!("start-{round}")), &self.cores.all, None, 1)
+                    .started_in
+                    .as_secs_f64()
+            })
+            .collect();
+        let (lowest, highest) = range(times.iter().copied());
+        self.report.fact(&format!(
+            "From `merlink serve` to `/readyz` 200, its own Redis started too: {:.2} s ({lowest:.2} to {highest:.2}).",
+            median(times.into_iter())
+        ));
+    }
+
+    /// Visits at a rate, from the cores of visitors.
+    fn visit(&self, port: u16, visits: &[Visit], rate: f64, seconds: f64) -> open_loop::Latencies {
+        let (cores, connections) = (self.cores.client_set(), self.connections);
+        let visitors = move || {
+            rustix::thread::sched_setaffinity(None, &cores).expect("cores of this machine");
+            open_loop::visit(port, visits, rate, seconds, connections)
+        };
+        thread::scope(|scope| scope.spawn(visitors).join().expect("the visitors' thread"))
+    }
+
+    /// As many visits as the server takes in so many seconds.
+    fn load(&self, server: &Server, redis: Option<&Redis>, script: &str, seconds: f64) -> Load {
+        let (cpu, redis_cpu) = (server.process.cpu_s(), redis.map_or(0.0, |redis| redis.process.cpu_s()));
+        let whole_seconds = format!("-d{:.0}s", seconds.max(1.0));
+        let script = self.folder.join(format!("{script}.lua"));
+        let mut command = Command::new("taskset");
+        command.args(["-c", &self.cores.client, "wrk"]);
+        command.args(["-t1", &format!("-c{}", self.connections), &whole_seconds, "-s"]).arg(script);
+        let output = command.arg(format!("http://127.0.0.1:{}/", server.port)).output().expect("wrk is installed");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && !text.contains("Socket errors"),
+            "wrk: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let requests: f64 =
+            text.split(" requests in").next().and_then(|head| head.split_whitespace().last()).map_or(0.0, number);
+        let rate =
+            text.lines().find_map(|line| line.strip_prefix("Requests/sec:")).map_or(0.0, |rate| number(rate.trim()));
+        server.settle();
+        Load {
+            requests,
+            rate,
+            cpu_us: (server.process.cpu_s() - cpu) / requests * 1e6,
+            redis_us: (redis.map_or(0.0, |redis| redis.process.cpu_s()) - redis_cpu) / requests * 1e6,
+        }
+    }
+}
+
+fn rank(code: &str) -> usize {
+    code.rsplit('-').next().and_then(|rank| usize::from_str_radix(rank, 16).ok()).expect("a code of ours")
+}
+
+fn say(what: &str) {
+    eprintln!("merlink bench: {what}");
+}

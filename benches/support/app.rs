@@ -1,0 +1,36 @@
+//! All that `serve` has behind its port, in this process: links in memory, a journal on disk, and a Redis that is away.
+
+use std::{fs, path::Path, time::Duration};
+
+use actix_web::{http::header::HeaderValue, web::Data};
+use merlink::{
+    cache::CachedLink, clicks::Clicks, config::Config, mail::Mailer, metrics::Metrics, site::Site, state::App,
+    store::Store,
+};
+
+/// An app with `links` links that are in memory and proven, their codes [`code`].
+pub fn app(folder: &Path, links: usize) -> Data<App> {
+    let file = folder.join("merlink.toml");
+    let settings = format!("data_dir = '{}'\n[redis]\nurl = 'redis://127.0.0.1:1'\n", folder.display());
+    fs::write(&file, settings).expect("written");
+    let config = Config::load(Some(&file)).expect("settings");
+    let site = Site::new(&config).expect("a site");
+    let metrics = Metrics::new();
+    let store = Store::new(&config, metrics.clone()).expect("a store");
+    let (clicks, _flushing) = Clicks::start(&config, &store, &metrics).expect("a journal");
+    let (mailer, _) = Mailer::new(&config, &metrics).expect("the default settings can be used");
+    let app = Data::new(App::new(config, site, metrics, store, clicks, mailer));
+    app.cache.trust();
+    for number in 0..links {
+        let target = HeaderValue::from_static(TARGET);
+        let link = CachedLink::kept(target, true, None, false, 1).expect("a target that can be sent");
+        app.cache.remember(code(number).parse().expect("a code"), link, Duration::ZERO);
+    }
+    app
+}
+
+pub fn code(number: usize) -> String {
+    format!("link-{number:06}")
+}
+
+pub const TARGET: &str = "https://www.example.gov.sg/services/a-page-of-usual-length?language=en&from=a-letter";
