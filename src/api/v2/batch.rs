@@ -100,7 +100,7 @@ struct How {
     responses(
         (status = 200, description = "What became of each row", body = BatchBody),
         (status = 409, description = "The first request with this Idempotency-Key is still running", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The request has mistakes, or with `atomic` a row has", content((ProblemBody = "application/problem+json"), (RefusedBody = "application/problem+json"))),
+        (status = 422, description = "The request has mistakes; or with `atomic` a row has, and the document is a `RefusedBatch`", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn create(mut call: Call<LinksWrite>) -> Result<HttpResponse, Problem> {

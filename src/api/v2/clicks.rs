@@ -107,7 +107,7 @@ pub struct TagsBody {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Tag)]
+#[schema(as = TagSums)]
 pub struct TagBody {
     /// In lower case.
     #[schema(example = "tax")]

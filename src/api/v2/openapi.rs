@@ -30,7 +30,7 @@ use crate::{api::v2::kind::Kind, state::App};
         clicks::read, clicks::tags, batch::create, export::export,
         keys::list, keys::create, keys::revoke, me::read,
     ),
-    components(schemas(problem::ProblemBody, problem::Mistake, link::State)),
+    components(schemas(problem::ProblemBody, problem::Mistake, link::State, batch::RefusedBody)),
     tags(
         (name = "links", description = "Short links"),
         (name = "bulk", description = "Many links at once"),
