@@ -1,16 +1,14 @@
 //! Answers to HEAD: those to GET, without the body.
 //!
 //! The framework drops a body itself, but by a flag that the next pipelined request resets while the first is still being answered: then
-//! the body goes out, and the client takes it for the next answer. So the body is dropped here, and its length told.
+//! the body goes out, and the client takes it for the next answer. So the body is dropped here. Its length isn't told, which the framework
+//! leaves out for an answer without a body and RFC 9110 §9.3.2 leaves open.
 
 use actix_web::{
     Error, HttpResponse,
-    body::{BodySize, BoxBody, MessageBody as _},
+    body::BoxBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::{
-        Method,
-        header::{CONTENT_LENGTH, HeaderValue},
-    },
+    http::Method,
     middleware::Next,
 };
 
@@ -19,12 +17,7 @@ pub fn strip(method: &Method, response: HttpResponse) -> HttpResponse {
     if *method != Method::HEAD {
         return response;
     }
-    let size = response.body().size();
-    let mut response = response.set_body(BoxBody::new(actix_web::body::None::new()));
-    if let BodySize::Sized(length) = size {
-        response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    response
+    response.set_body(BoxBody::new(actix_web::body::None::new()))
 }
 
 /// Wraps routes that have no place of their own to call [`strip`].
