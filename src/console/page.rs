@@ -1,6 +1,6 @@
 //! What all pages of the console share: the frame around them, their headers, and what they say when something goes wrong.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use actix_web::{
     HttpResponse, ResponseError,
@@ -16,8 +16,13 @@ use askama::Template;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::session::{self, HOME, SignedIn, Visitor as _};
-use crate::{domain::BrowserSecret, site::Site, state::App, store::StoreError};
+use super::session::{self, Browser, HOME, SignedIn, Visitor as _};
+use crate::{
+    languages::{Html, Language, Part},
+    site::Site,
+    state::App,
+    store::StoreError,
+};
 
 /// Everything from here and nothing inline: a script in a description can't run even if it were to get out of its quotes.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
@@ -32,6 +37,7 @@ const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remov
 /// The frame around a page.
 pub struct Frame<'a> {
     pub site: &'a Site,
+    pub words: &'a Language,
     /// `None`: nobody is logged in, so there is nothing to go to.
     pub officer: Option<&'a SignedIn>,
     /// For the forms on the page.
@@ -51,11 +57,18 @@ pub enum Section {
 
 impl<'a> Frame<'a> {
     pub fn of(app: &'a App, officer: &'a SignedIn, at: Section) -> Self {
-        Self { site: &app.site, officer: Some(officer), token: officer.secret().form_token(), at }
+        let token = officer.secret().form_token();
+        Self { site: &app.site, words: &officer.words, officer: Some(officer), token, at }
     }
 
-    pub fn of_browser(app: &'a App, secret: &BrowserSecret) -> Self {
-        Self { site: &app.site, officer: None, token: secret.form_token(), at: Section::None }
+    pub fn of_browser(app: &'a App, browser: &'a Browser) -> Self {
+        let token = browser.secret.form_token();
+        Self { site: &app.site, words: &browser.words, officer: None, token, at: Section::None }
+    }
+
+    /// The languages that the console can be read in.
+    pub fn languages(&self) -> Vec<&'a Arc<Language>> {
+        self.site.languages.covering(Part::Console).collect()
     }
 }
 
@@ -114,66 +127,61 @@ impl ResponseError for Error {
 }
 
 impl Error {
-    fn words(&self) -> Words {
-        let words = |title, text, next| Words { title, text, next };
+    fn said<'w>(&self, words: &'w Language) -> Said<'w> {
+        let said = |title, why, next| Said { title, why, next };
+        let (unchanged, try_again) = (words.problem_unchanged(), Some(words.problem_try_again()));
         match self {
-            Self::SignedOut { .. } => words("Log in first", "This page is for officers who have logged in.", ""),
-            Self::ForeignForm => words(
-                "This form has expired",
-                "Nothing was changed. The page was open since before you logged in, or another website sent this form in your name.",
-                "Open the page again and fill in the form once more.",
+            Self::SignedOut { .. } => said(words.problem_signed_out_title(), words.problem_signed_out(), None),
+            Self::ForeignForm => said(
+                words.problem_foreign_form_title(),
+                words.problem_foreign_form(),
+                Some(words.problem_foreign_form_next()),
             ),
-            Self::Malformed => words("This form can’t be read", "Nothing was changed.", "Go back and try again."),
-            Self::TooLarge => words("That is too much at once", "Nothing was changed.", "Go back and send less."),
-            Self::TooSlow => words(
-                "The form didn’t arrive in time",
-                "Nothing was changed. Your connection may be slow.",
-                "Go back and try again.",
-            ),
-            Self::NotFound => words(
-                "There is no such page",
-                "The address is mistyped, or what it leads to belongs to another officer.",
-                "The directory shows whom to ask about a link.",
-            ),
-            Self::MethodNotAllowed(_) => {
-                words("This page can’t be used so", "Nothing was changed.", "Go back and try again.")
+            Self::Malformed => said(words.problem_malformed_title(), unchanged, try_again),
+            Self::TooLarge => said(words.problem_too_large_title(), unchanged, Some(words.problem_too_large_next())),
+            Self::TooSlow => said(words.problem_too_slow_title(), words.problem_too_slow(), try_again),
+            Self::NotFound => {
+                said(words.problem_not_found_title(), words.problem_not_found(), Some(words.problem_not_found_next()))
             }
-            Self::TooMany(_) => words(
-                "Too many tries",
-                "Many logins came from your network in a short time.",
-                "Wait a minute, then try again.",
-            ),
-            Self::Store(_) => words(
-                "Please try again shortly",
-                "The console can’t reach its data just now. The fault is ours, and short links go on working. You are still logged in.",
-                "Wait a moment, then load the page again. If you sent a form, look whether it took effect before you send it once more.",
-            ),
+            Self::MethodNotAllowed(_) => said(words.problem_method_title(), unchanged, try_again),
+            Self::TooMany(_) => {
+                said(words.problem_too_many_title(), words.problem_too_many(), Some(words.problem_too_many_next()))
+            }
+            Self::Store(_) => {
+                said(words.problem_outage_title(), words.problem_outage(), Some(words.problem_outage_next()))
+            }
         }
     }
 }
 
-struct Words {
-    title: &'static str,
-    text: &'static str,
-    next: &'static str,
+/// What a page about a problem says.
+struct Said<'w> {
+    title: Html<'w>,
+    why: Html<'w>,
+    next: Option<Html<'w>>,
 }
 
 /// Wraps all routes of the console: gives every answer its headers, and every error its page.
 pub async fn finish(request: ServiceRequest, next: Next<BoxBody>) -> Result<ServiceResponse, actix_web::Error> {
     let response = next.call(request).await?;
     let (request, mut response) = response.into_parts();
+    let app = session::app(&request);
+    let choice = app.site.languages.choose(Part::Console, request.headers(), request.uri().query());
     let error = response.error().and_then(actix_web::Error::as_error::<Error>);
     if let Some(error) = error {
         if let Error::Store(error) = error {
             tracing::warn!("the console can't ask the store: {error}");
         }
-        let page = error_page(&session::app(&request).site, error);
+        let page = error_page(&app.site, choice.language, error);
         response = response.set_body(BoxBody::new(page));
         insert(response.headers_mut(), header::CONTENT_TYPE, HTML);
     }
     let headers = response.headers_mut();
     if !headers.contains_key(header::CACHE_CONTROL) {
         insert(headers, header::CACHE_CONTROL, "no-store");
+        if let Some(cookie) = choice.cookie(app.config.public.base_url.is_https()) {
+            headers.append(header::SET_COOKIE, cookie);
+        }
     }
     insert(headers, header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
     insert(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
@@ -186,15 +194,15 @@ pub async fn finish(request: ServiceRequest, next: Next<BoxBody>) -> Result<Serv
 
 const HTML: &str = "text/html; charset=utf-8";
 
-fn error_page(site: &Site, error: &Error) -> String {
+fn error_page(site: &Site, words: &Language, error: &Error) -> String {
     #[derive(Template)]
     #[template(path = "error.html")]
     struct Page<'a> {
         frame: Frame<'a>,
-        words: Words,
+        said: Said<'a>,
     }
-    let frame = Frame { site, officer: None, token: String::new(), at: Section::None };
-    rendered(&Page { frame, words: error.words() })
+    let frame = Frame { site, words, officer: None, token: String::new(), at: Section::None };
+    rendered(&Page { frame, said: error.said(words) })
 }
 
 pub fn html(status: StatusCode, page: &impl Template) -> HttpResponse {
@@ -240,14 +248,15 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// `25 Nov 2026`, on the service's clock.
-pub fn shown_date(app: &App, at: Timestamp) -> String {
-    at.to_zoned(app.config.clicks.timezone.clone()).strftime("%-d %b %Y").to_string()
+/// `25 November 2026`, on the service's clock.
+pub fn shown_date(app: &App, words: &Language, at: Timestamp) -> Html<'static> {
+    words.day(at.to_zoned(app.config.clicks.timezone.clone()).date())
 }
 
-/// `25 Nov 2026, 14:05`, on the service's clock.
-pub fn shown_time(app: &App, at: Timestamp) -> String {
-    at.to_zoned(app.config.clicks.timezone.clone()).strftime("%-d %b %Y, %H:%M").to_string()
+/// `25 November 2026, 14:05`, on the service's clock.
+pub fn shown_time(app: &App, words: &Language, at: Timestamp) -> Html<'static> {
+    let local = at.to_zoned(app.config.clicks.timezone.clone());
+    words.console_moment(words.day(local.date()), local.strftime("%H:%M").to_string())
 }
 
 pub fn query_value(text: &str) -> impl fmt::Display + '_ {

@@ -1,5 +1,7 @@
 // What the console adds where there is JavaScript: copy buttons, and whether a code is free while it is typed. All else works without.
 (() => {
+  // The page brings the words in its language.
+  const words = document.currentScript.dataset;
   for (const button of document.querySelectorAll('button[data-copy]')) {
     if (!navigator.clipboard) continue;
     button.hidden = false;
@@ -7,9 +9,9 @@
     button.addEventListener('click', async () => {
       try {
         await navigator.clipboard.writeText(button.dataset.copy);
-        button.textContent = 'Copied';
+        button.textContent = words.copied;
       } catch {
-        button.textContent = 'Can’t copy';
+        button.textContent = words.notCopied;
       }
       setTimeout(() => { button.textContent = label; }, 2000);
     });

@@ -4,7 +4,7 @@
 //! along. With https its name begins with `__Host-`, so that no neighbouring host can plant one. Login replaces the secret, so one that was
 //! known before opens nothing.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use super::page::Error;
 use crate::{
     domain::{BrowserSecret, Email},
+    languages::{Language, Part},
     metrics::AuthFailure,
     state::App,
     store::{Session, StoreError},
@@ -34,6 +35,8 @@ pub const HOME: &str = "/console/links";
 /// A browser that nobody has logged in with, or nobody cares.
 pub struct Browser {
     pub secret: BrowserSecret,
+    /// In the language that it asks for.
+    pub words: Arc<Language>,
     is_new: bool,
 }
 
@@ -42,6 +45,8 @@ pub struct SignedIn {
     pub email: Email,
     pub is_admin: bool,
     pub since: Timestamp,
+    /// In the language that the officer reads.
+    pub words: Arc<Language>,
     secret: BrowserSecret,
 }
 
@@ -64,9 +69,10 @@ impl Browser {
 
 impl Visitor for Browser {
     async fn recognise(app: &App, request: &HttpRequest) -> Result<Self, Error> {
+        let words = words(app, request);
         Ok(match secret_of(app, request) {
-            Some(secret) => Self { secret, is_new: false },
-            None => Self { secret: BrowserSecret::random(), is_new: true },
+            Some(secret) => Self { secret, words, is_new: false },
+            None => Self { secret: BrowserSecret::random(), words, is_new: true },
         })
     }
 
@@ -129,7 +135,7 @@ impl Visitor for SignedIn {
             return Err(signed_out());
         };
         let is_admin = app.config.officers.admins.contains(&session.email);
-        Ok(Self { email: session.email, is_admin, since: session.since, secret })
+        Ok(Self { email: session.email, is_admin, since: session.since, words: words(app, request), secret })
     }
 
     fn secret(&self) -> &BrowserSecret {
@@ -177,6 +183,10 @@ fn recognised<V: Visitor + 'static>(request: &HttpRequest) -> Pin<Box<dyn Future
 
 pub fn app(request: &HttpRequest) -> Data<App> {
     request.app_data::<Data<App>>().expect("the server is built with its state").clone()
+}
+
+fn words(app: &App, request: &HttpRequest) -> Arc<Language> {
+    Arc::clone(app.site.languages.choose(Part::Console, request.headers(), request.uri().query()).language)
 }
 
 fn cookie_name(app: &App) -> &'static str {

@@ -1,5 +1,7 @@
 //! Which language a visitor gets: what they chose here, else what their browser asks for, else the operator's first.
 
+use std::sync::Arc;
+
 use actix_web::http::header::{self, HeaderMap, HeaderValue};
 
 use super::{Language, Languages, Part};
@@ -20,7 +22,7 @@ const WISHES_MAX: usize = 32;
 /// The language of an answer.
 #[derive(Clone, Copy)]
 pub struct Choice<'a> {
-    pub language: &'a Language,
+    pub language: &'a Arc<Language>,
     /// The visitor has just chosen it, in place of another.
     pub is_new: bool,
 }
@@ -37,12 +39,12 @@ impl Languages {
         Choice { language: language.expect("English covers every part"), is_new: false }
     }
 
-    fn exactly(&self, part: Part, tag: &str) -> Option<&Language> {
+    fn exactly(&self, part: Part, tag: &str) -> Option<&Arc<Language>> {
         self.covering(part).find(|language| language.tag == tag)
     }
 
     /// The best of `Accept-Language` (RFC 9110 §12.5.4): the highest weight wins, then what stands first.
-    fn accepted(&self, part: Part, header: &str) -> Option<&Language> {
+    fn accepted(&self, part: Part, header: &str) -> Option<&Arc<Language>> {
         let mut best = None;
         let mut best_weight = 0;
         for item in header.split(',').take(WISHES_MAX) {
@@ -58,14 +60,14 @@ impl Languages {
     }
 
     /// `ms-MY` is answered in `ms`, and `zh-TW` in `zh-Hant` if there is one, else in another Chinese.
-    fn matching(&self, part: Part, range: &str) -> Option<&Language> {
+    fn matching(&self, part: Part, range: &str) -> Option<&Arc<Language>> {
         let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
         let is_prefix = |tag: &str| {
             let rest = range.get(..tag.len()).filter(|start| same(start, tag)).map(|_| &range[tag.len()..]);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         let script = chinese_script(range);
-        let in_script = |language: &&Language| script.is_some_and(|script| same(&language.tag, script));
+        let in_script = |language: &&Arc<Language>| script.is_some_and(|script| same(&language.tag, script));
         let primary = primary(range);
         self.covering(part)
             .filter(|language| is_prefix(&language.tag))

@@ -4,7 +4,8 @@
 //! in from `languages/`; an operator's own folder adds others, or other words for single messages. All is read and checked at start:
 //! while the service runs, words come from memory, and those that are the same on every page are made only once.
 //!
-//! What a message lacks in a language is said in English. Nothing here is specific to a page.
+//! What a message lacks in a language is said in English. Nothing here is specific to a page: `build.rs` makes a method of each English
+//! message, `words.landing_title()`, so that the compiler knows which there are, what they want filled in, and which nobody says.
 
 mod choice;
 mod html;
@@ -31,21 +32,24 @@ const ENGLISH: &str = "en";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     Citizens,
+    Console,
 }
 
 impl Part {
-    pub const ALL: [Self; 1] = [Self::Citizens];
+    pub const ALL: [Self; 2] = [Self::Citizens, Self::Console];
 
     pub fn file_name(self) -> &'static str {
         match self {
             Self::Citizens => "citizens.ftl",
+            Self::Console => "console.ftl",
         }
     }
 }
 
 /// What is compiled in. A part that a language lacks is offered in English.
-static BUILT_IN: [(&str, Part, &str); 4] = [
+static BUILT_IN: [(&str, Part, &str); 5] = [
     (ENGLISH, Part::Citizens, include_str!("../../languages/en/citizens.ftl")),
+    (ENGLISH, Part::Console, include_str!("../../languages/en/console.ftl")),
     ("zh-Hans", Part::Citizens, include_str!("../../languages/zh-Hans/citizens.ftl")),
     ("ms", Part::Citizens, include_str!("../../languages/ms/citizens.ftl")),
     ("ta", Part::Citizens, include_str!("../../languages/ta/citizens.ftl")),
@@ -53,9 +57,9 @@ static BUILT_IN: [(&str, Part, &str); 4] = [
 
 /// The languages that are offered, the operator's first choice first.
 pub struct Languages {
-    offered: Vec<Language>,
+    offered: Vec<Arc<Language>>,
     /// For a part that none of the offered ones covers.
-    english: Language,
+    english: Arc<Language>,
 }
 
 /// One language: its words, ready to be put into a page.
@@ -81,8 +85,56 @@ pub struct Language {
 pub enum Value<'a> {
     Text(&'a str),
     /// Also chooses between singular and plural.
-    Number(u32),
+    Number(u64),
     Html(&'a Html<'a>),
+}
+
+/// What can be filled in. Templates hand on references, of whatever depth.
+pub trait Fill {
+    fn value(&self) -> Value<'_>;
+}
+
+impl Fill for str {
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
+}
+
+impl Fill for String {
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
+}
+
+impl Fill for u32 {
+    fn value(&self) -> Value<'_> {
+        Value::Number(u64::from(*self))
+    }
+}
+
+impl Fill for u64 {
+    fn value(&self) -> Value<'_> {
+        Value::Number(*self)
+    }
+}
+
+/// Limits are of this type.
+impl Fill for usize {
+    fn value(&self) -> Value<'_> {
+        Value::Number(*self as u64)
+    }
+}
+
+impl Fill for Html<'_> {
+    fn value(&self) -> Value<'_> {
+        Value::Html(self)
+    }
+}
+
+impl<T: Fill + ?Sized> Fill for &T {
+    fn value(&self) -> Value<'_> {
+        (**self).value()
+    }
 }
 
 impl Languages {
@@ -108,19 +160,19 @@ impl Languages {
             source.check(constants)?;
             let language = Language::new(tag, &source, constants, offered.len());
             language.check(&source)?;
-            offered.push(language);
+            offered.push(Arc::new(language));
         }
         let english: LanguageIdentifier = ENGLISH.parse().expect("en is a language tag");
         let source = Source::read(&english, folder)?;
-        Ok(Self { offered, english: Language::new(&english, &source, constants, 0) })
+        Ok(Self { offered, english: Arc::new(Language::new(&english, &source, constants, 0)) })
     }
 
-    pub fn offered(&self) -> &[Language] {
+    pub fn offered(&self) -> &[Arc<Language>] {
         &self.offered
     }
 
     /// Those in which `part` is worded, or else English.
-    fn covering(&self, part: Part) -> impl Iterator<Item = &Language> {
+    pub fn covering(&self, part: Part) -> impl Iterator<Item = &Arc<Language>> {
         let mut covering = self.offered.iter().filter(move |language| language.parts.contains(&part)).peekable();
         let english = if covering.peek().is_none() { Some(&self.english) } else { None };
         covering.chain(english)
@@ -129,14 +181,13 @@ impl Languages {
 
 impl Language {
     fn new(tag: &LanguageIdentifier, source: &Source, constants: &[(&'static str, &str)], index: usize) -> Self {
-        let bundle = |transform| {
+        let bundle = |transform, isolates| {
             let mut bundle = FluentBundle::new_concurrent(vec![tag.clone()]);
             for resource in &source.resources {
                 bundle.add_resource_overriding(Arc::clone(resource));
             }
             bundle.set_transform(transform);
-            // In right-to-left words, a domain or name keeps its own direction.
-            bundle.set_use_isolating(source.right_to_left);
+            bundle.set_use_isolating(isolates);
             bundle
         };
         let mut language = Self {
@@ -147,8 +198,10 @@ impl Language {
             parts: source.parts.clone(),
             fixed: HashMap::new(),
             constants: constants.iter().map(|&(name, value)| (name, value.to_owned())).collect(),
-            markup: bundle(Some(html::message)),
-            plain: bundle(None),
+            // In right-to-left words, a domain or name keeps its own direction.
+            markup: bundle(Some(html::message), source.right_to_left),
+            // But invisible signs around a password would be copied along.
+            plain: bundle(None, false),
         };
         for (key, variables) in source.messages() {
             if variables.iter().all(|variable| constants.iter().any(|(name, _)| name == variable)) {
@@ -178,21 +231,21 @@ impl Language {
     }
 
     /// A message that says the same on every page, as HTML.
-    pub fn text(&self, key: &str) -> Html<'_> {
+    fn text(&self, key: &str) -> Html<'_> {
         let words = self.fixed.get(key);
         debug_assert!(words.is_some(), "{key} is no message, or one that wants something filled in");
         Html::trusted(words.map_or("", String::as_str))
     }
 
     /// A message with something filled in, as HTML: what is filled in is escaped.
-    pub fn fill(&self, key: &str, values: &[(&str, Value<'_>)]) -> Html<'static> {
+    fn fill(&self, key: &str, values: &[(&str, Value<'_>)]) -> Html<'static> {
         let (words, errors) = self.format(&self.markup, key, values, |text| escaped(text).to_string());
         debug_assert!(errors.is_empty(), "{key}: {errors:?}");
         Html::made(words)
     }
 
     /// A message for where there is no markup, as in a mail.
-    pub fn plain(&self, key: &str, values: &[(&str, Value<'_>)]) -> String {
+    fn plain(&self, key: &str, values: &[(&str, Value<'_>)]) -> String {
         let (words, errors) = self.format(&self.plain, key, values, str::to_owned);
         debug_assert!(errors.is_empty(), "{key}: {errors:?}");
         words
@@ -227,15 +280,14 @@ impl Language {
     }
 
     /// A day as its speakers write it.
-    pub fn date(&self, date: jiff::civil::Date) -> Html<'static> {
-        let number = |value: i8| Value::Number(u32::from(value.unsigned_abs()));
-        let year = Value::Number(u32::from(date.year().unsigned_abs()));
-        self.fill("date", &[("day", number(date.day())), ("month", number(date.month())), ("year", year)])
+    pub fn day(&self, date: jiff::civil::Date) -> Html<'static> {
+        let number = |value: i8| u32::from(value.unsigned_abs());
+        self.date(number(date.day()), number(date.month()), u32::from(date.year().unsigned_abs()))
     }
 
     /// A number with its thousands apart: `1,234,567`.
     pub fn number(&self, number: u64) -> Html<'static> {
-        let separator = self.text("number-separator");
+        let separator = self.number_separator();
         let digits = number.to_string();
         let mut grouped = String::with_capacity(digits.len() * 2);
         for (position, digit) in digits.chars().enumerate() {
@@ -246,6 +298,14 @@ impl Language {
         }
         Html::made(grouped)
     }
+}
+
+/// A method for each message in English: made by `build.rs`.
+#[allow(clippy::doc_markdown, clippy::missing_errors_doc, reason = "they are documented by what they say")]
+mod messages {
+    use super::{Fill, Html, Language};
+
+    include!(concat!(env!("OUT_DIR"), "/messages.rs"));
 }
 
 #[cfg(test)]
@@ -289,9 +349,9 @@ mod tests {
     fn words_have_the_markup_of_their_message_and_none_of_what_is_filled_in() {
         let languages = load(&["en"], None).expect("good");
         let english = &languages.offered()[0];
-        assert!(english.text("check-beginning").as_str().contains("begin with <code>go.example/</code>"));
-        assert!(english.text("footer-about").as_str().starts_with("Go &#38; Co makes"));
-        let asked = english.fill("preview-ask", &[("agency", Value::Text("<b>x</b>"))]);
+        assert!(english.check_beginning().as_str().contains("begin with <code>go.example/</code>"));
+        assert!(english.footer_about().as_str().starts_with("Go &#38; Co makes"));
+        let asked = english.preview_ask("<b>x</b>");
         assert!(asked.as_str().starts_with("Ask &#60;b&#62;x&#60;/b&#62;,"), "{asked}");
         let plain = english.plain("preview-ask", &[("agency", Value::Text("<b>"))]);
         assert!(plain.starts_with("Ask <b>,"), "{plain}");
@@ -301,7 +361,7 @@ mod tests {
     fn dates_and_numbers_are_written_as_is_usual() {
         let languages = load(&["en", "zh-Hans", "ms", "ta"], None).expect("good");
         let date = jiff::civil::date(2026, 3, 4);
-        let dates: Vec<String> = languages.offered().iter().map(|language| language.date(date).to_string()).collect();
+        let dates: Vec<String> = languages.offered().iter().map(|language| language.day(date).to_string()).collect();
         assert_eq!(dates, ["4 March 2026", "2026年3月4日", "4 Mac 2026", "4 மார்ச் 2026"]);
         for (number, text) in
             [(0, "0"), (12, "12"), (123, "123"), (1_234, "1,234"), (u64::MAX, "18,446,744,073,709,551,615")]
@@ -313,9 +373,7 @@ mod tests {
     #[test]
     fn one_second_is_singular_where_the_language_has_a_singular() {
         let languages = load(&["en", "ta"], None).expect("good");
-        let count = |language: &Language, seconds| {
-            language.fill("transition-countdown", &[("seconds", Value::Number(seconds))]).to_string()
-        };
+        let count = |language: &Language, seconds: u32| language.transition_countdown(seconds).to_string();
         let [english, tamil] = languages.offered() else { panic!("two languages") };
         assert!(count(english, 1).ends_with("1 second.") && count(english, 2).ends_with("2 seconds."));
         assert!(count(tamil, 1).contains("வினாடியில்") && count(tamil, 2).contains("வினாடிகளில்"));
@@ -328,10 +386,10 @@ mod tests {
         let languages = load(&["ar", "en"], Some(folder.path())).expect("good");
         let [arabic, english] = languages.offered() else { panic!("two languages") };
         assert_eq!((arabic.name.as_str(), arabic.right_to_left), ("العربية", true));
-        assert_eq!(arabic.text("gone-title").as_str(), "هذا الرابط متوقف");
-        assert_eq!(arabic.text("not-found-title").as_str(), "There is no such link", "what lacks is in English");
-        assert_eq!(english.text("gone-title").as_str(), "Gone for good");
-        let isolated = arabic.fill("preview-ask", &[("agency", Value::Text("x.example"))]);
+        assert_eq!(arabic.gone_title().as_str(), "هذا الرابط متوقف");
+        assert_eq!(arabic.not_found_title().as_str(), "There is no such link", "what lacks is in English");
+        assert_eq!(english.gone_title().as_str(), "Gone for good");
+        let isolated = arabic.preview_ask("x.example");
         assert!(isolated.as_str().contains("\u{2068}x.example\u{2069}"), "a domain keeps its direction: {isolated}");
     }
 
@@ -348,7 +406,11 @@ mod tests {
             ("de/citizens.ftl", "gone-why = { gone-ask-owner }\n", "gone-why: can't be said: "),
             ("de/citizens.ftl", "gone-why = { NUMBER(1) }\n", "gone-why: functions aren't taken"),
             ("de/citizens.ftl", "language-direction = up\n", "language-direction: is ltr or rtl"),
-            ("de/other.ftl", "x = y\n", "de/other.ftl: no part of Merlink has this file; there is citizens.ftl"),
+            (
+                "de/other.ftl",
+                "x = y\n",
+                "de/other.ftl: no part of Merlink has this file; there is citizens.ftl, console.ftl",
+            ),
             ("fr/citizens.ftl", "gone-title = Parti\n", "de: there is no file for this language"),
         ] {
             let folder = folder(&[(file, text)]);

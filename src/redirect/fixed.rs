@@ -2,7 +2,7 @@
 //!
 //! In an outage or a flood these are what is sent most, so they cost no more than a redirect.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc};
 
 use actix_web::{
     HttpResponse,
@@ -18,7 +18,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::pages::{self, Frame, Look};
 use crate::{
-    languages::{Choice, Part},
+    languages::{Choice, Language, Part},
     site::Site,
     state::App,
 };
@@ -51,7 +51,7 @@ pub struct Prepared {
 
 impl FixedPages {
     pub fn new(site: &Site, look: &Look) -> Self {
-        let in_language = |words| {
+        let in_language = |words: &Arc<Language>| {
             let frame = Frame { site, look, words, query: "" };
             let pages: [fn(Frame<'_>) -> String; 5] = [
                 pages::not_found,

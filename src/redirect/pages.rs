@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     domain::{Email, Target},
-    languages::{Html, Language, PARAMETER, Value},
+    languages::{Html, Language, PARAMETER},
     site::{Site, email_link},
     store::Totals,
 };
@@ -62,7 +62,8 @@ impl Look {
             hash(&script)
         );
         let policy = HeaderValue::from_str(&policy).expect("a hash in Base64 is ASCII");
-        Self { style, script, policy, countdowns: site.languages.offered().iter().map(Countdown::new).collect() }
+        let countdowns = site.languages.offered().iter().map(|words| Countdown::new(words)).collect();
+        Self { style, script, policy, countdowns }
     }
 }
 
@@ -82,7 +83,7 @@ fn without_comments(script: &str) -> String {
 
 impl Countdown {
     fn new(words: &Language) -> Self {
-        let left = |seconds| words.fill("transition-countdown", &[("seconds", Value::Number(seconds))]);
+        let left = |seconds: u32| words.transition_countdown(seconds);
         let all: Vec<String> = (1..=COUNTDOWN_S).map(|seconds| left(seconds).to_string()).collect();
         Self { first: left(COUNTDOWN_S), all: all.join("|") }
     }
@@ -158,17 +159,13 @@ pub fn preview(frame: Frame<'_>, preview: &Preview<'_>) -> String {
         owner: Option<Html<'static>>,
         contact: Option<Html<'static>>,
     }
-    let summary = [
-        ("short_link", Value::Text(&preview.short_url)),
-        ("domain", Value::Text(preview.target.registrable_domain())),
-        ("agency", Value::Text(preview.agency)),
-    ];
+    let summary = frame.words.preview_summary(preview.agency, preview.target.registrable_domain(), &preview.short_url);
     rendered(&Page {
         frame,
         preview,
         target: preview.target,
-        created_on: frame.words.date(preview.created_on),
-        summary: frame.words.fill("preview-summary", &summary),
+        created_on: frame.words.day(preview.created_on),
+        summary,
         owner: preview.contact.map(|email| email_link(email.as_str())),
         contact: frame.site.contact_link(),
     })

@@ -4,7 +4,7 @@ use super::{
     page::{Error, Frame, Section, html, shown_time},
     session::SignedIn,
 };
-use crate::state::App;
+use crate::{languages::Html, state::App};
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
 use askama::Template;
 
@@ -13,12 +13,14 @@ use askama::Template;
 struct AccountPage<'a> {
     frame: Frame<'a>,
     officer: &'a SignedIn,
-    since: String,
+    since: Html<'static>,
+    /// What links to other languages keep.
+    query: &'static str,
 }
 
 /// `GET /console/account`.
 pub async fn show(app: Data<App>, officer: SignedIn) -> Result<HttpResponse, Error> {
-    let since = shown_time(&app, officer.since);
+    let since = shown_time(&app, &officer.words, officer.since);
     let frame = Frame::of(&app, &officer, Section::Account);
-    Ok(html(StatusCode::OK, &AccountPage { frame, officer: &officer, since }))
+    Ok(html(StatusCode::OK, &AccountPage { frame, officer: &officer, since, query: "" }))
 }

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     domain::{Code, Email, Link, code},
+    languages::{Html, Language},
     links,
     state::App,
     store::{BrowseQuery, Filter, ListedLink, Place, Search, Sort},
@@ -66,7 +67,7 @@ struct Found {
     ask: String,
     mailto: String,
     state: State,
-    created: String,
+    created: Html<'static>,
 }
 
 /// Where to go on: with this officer's list, and in it.
@@ -107,7 +108,7 @@ pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Res
         asked: &asked,
         has_asked: owner.is_some() || !text.is_empty(),
         is_no_owner,
-        found: found.iter().map(|listed| Found::of(&app, listed)).collect(),
+        found: found.iter().map(|listed| Found::of(&app, &officer.words, listed)).collect(),
         next: next.map(|onward| asked.page_after(&onward)),
     };
     Ok(html(StatusCode::OK, &page))
@@ -200,7 +201,7 @@ impl Asked {
 }
 
 impl Found {
-    fn of(app: &App, listed: &ListedLink) -> Self {
+    fn of(app: &App, words: &Language, listed: &ListedLink) -> Self {
         let link = &listed.link;
         let ask = link.contact_email.as_ref().unwrap_or(&link.owner).to_string();
         Self {
@@ -211,7 +212,7 @@ impl Found {
             mailto: format!("mailto:{}", utf8_percent_encode(&ask, MAILBOX)),
             ask,
             state: State::of(link),
-            created: shown_date(app, link.created_at),
+            created: shown_date(app, words, link.created_at),
         }
     }
 }

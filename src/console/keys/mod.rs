@@ -19,22 +19,24 @@ use super::{
 use crate::{
     domain::{ApiKey, KeyName, Scope, Scopes, key::KEY_NAME_CHARS_MAX},
     keys::{self, CreateError, NewKey},
+    languages::{Html, Language},
     state::App,
 };
 
 /// Days until a key ends, as offered; 0: never.
-const LIVES: [(u64, &str); 4] = [(30, "30 days"), (90, "90 days"), (365, "One year"), (0, "Never")];
+const LIVES: [u64; 4] = [30, 90, YEAR, 0];
+const YEAR: u64 = 365;
 
 #[derive(Template)]
 #[template(path = "keys/keys.html")]
 struct KeysPage<'a> {
     frame: Frame<'a>,
     keys: Vec<Shown>,
-    scopes: Vec<Offer>,
-    lives: [(u64, &'static str); 4],
+    scopes: Vec<Offer<'a>>,
+    lives: [(u64, Html<'a>); 4],
     filled: &'a Filled,
     name_chars_max: usize,
-    mistake: Option<Mistake>,
+    mistake: Option<Html<'a>>,
     is_name_wrong: bool,
     is_scope_wrong: bool,
     /// A key that was just made, whole.
@@ -70,9 +72,9 @@ pub struct Asked {
     done: String,
 }
 
-struct Offer {
+struct Offer<'a> {
     word: &'static str,
-    meaning: &'static str,
+    meaning: Html<'a>,
     is_ticked: bool,
 }
 
@@ -80,9 +82,9 @@ struct Shown {
     id: String,
     name: String,
     scopes: String,
-    created: String,
-    used: Option<String>,
-    expires: Option<String>,
+    created: Html<'static>,
+    used: Option<Html<'static>>,
+    expires: Option<Html<'static>>,
     is_usable: bool,
 }
 
@@ -113,7 +115,7 @@ pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResp
 pub async fn ask_revoke(app: Data<App>, officer: SignedIn, id: Path<String>) -> Result<HttpResponse, Error> {
     let key = keys::find(&app.store, &officer.email, &id).await?.ok_or(Error::NotFound)?;
     let frame = Frame::of(&app, &officer, Section::Keys);
-    Ok(html(StatusCode::OK, &RevokePage { frame, key: Shown::of(&app, &key, Timestamp::now()) }))
+    Ok(html(StatusCode::OK, &RevokePage { frame, key: Shown::of(&app, &officer.words, &key, Timestamp::now()) }))
 }
 
 /// `POST /console/keys/{id}/revoke`.
@@ -133,9 +135,9 @@ impl Default for Filled {
 impl Filled {
     /// What the form doesn't offer can't be chosen on it: whoever sends that has another form.
     fn read(fields: &Fields, officer: &SignedIn) -> Result<Self, Error> {
-        let offered = |word: &str| offered(officer).map(|(scope, _)| scope).find(|scope| scope.as_str() == word);
+        let offered = |word: &str| offered(officer).find(|scope| scope.as_str() == word);
         let scopes = fields.all("scope").map(offered).collect::<Option<Vec<Scope>>>().ok_or(Error::Malformed)?;
-        let days = fields.text("days").parse::<u64>().ok().filter(|days| LIVES.iter().any(|(life, _)| life == days));
+        let days = fields.text("days").parse::<u64>().ok().filter(|days| LIVES.contains(days));
         Ok(Self { name: fields.text("name").to_owned(), scopes, days: days.ok_or(Error::Malformed)? })
     }
 
@@ -152,42 +154,51 @@ impl Filled {
 }
 
 impl Mistake {
-    fn words(self) -> String {
+    fn said(self, words: &Language) -> Html<'_> {
         match self {
-            Self::Name => format!("A name is one line of at most {KEY_NAME_CHARS_MAX} characters."),
-            Self::NoScope => "Tick at least one thing that the key may do.".to_owned(),
-            Self::TooMany => format!("You have {} keys that work. Revoke one that isn’t needed first.", keys::KEYS_MAX),
+            Self::Name => words.keys_name_mistake(KEY_NAME_CHARS_MAX),
+            Self::NoScope => words.keys_scopes_mistake(),
+            Self::TooMany => words.keys_too_many(keys::KEYS_MAX),
         }
     }
 }
 
 impl Shown {
-    fn of(app: &App, key: &ApiKey, now: Timestamp) -> Self {
+    fn of(app: &App, words: &Language, key: &ApiKey, now: Timestamp) -> Self {
         Self {
             id: key.id.clone(),
             name: key.name.to_string(),
             scopes: key.scopes.iter().map(Scope::as_str).collect::<Vec<_>>().join(", "),
-            created: shown_date(app, key.created_at),
-            used: key.last_used_at.map(|at| shown_time(app, at)),
-            expires: key.expires_at.map(|at| shown_date(app, at)),
+            created: shown_date(app, words, key.created_at),
+            used: key.last_used_at.map(|at| shown_time(app, words, at)),
+            expires: key.expires_at.map(|at| shown_date(app, words, at)),
             is_usable: key.is_usable(now),
         }
     }
 }
 
-/// What an officer may hand out, in words.
-fn offered(officer: &SignedIn) -> impl Iterator<Item = (Scope, &'static str)> {
+/// What an officer may hand out.
+fn offered(officer: &SignedIn) -> impl Iterator<Item = Scope> {
     let is_admin = officer.is_admin;
-    Scope::ALL.into_iter().filter(move |scope| is_admin || *scope != Scope::Admin).map(|scope| {
-        let meaning = match scope {
-            Scope::LinksRead => "See your links",
-            Scope::LinksWrite => "Create and change your links",
-            Scope::StatsRead => "See clicks",
-            Scope::KeysWrite => "See, create and revoke your keys",
-            Scope::Admin => "Work on everybody’s links, as an administrator",
-        };
-        (scope, meaning)
-    })
+    Scope::ALL.into_iter().filter(move |scope| is_admin || *scope != Scope::Admin)
+}
+
+fn meaning(scope: Scope, words: &Language) -> Html<'_> {
+    match scope {
+        Scope::LinksRead => words.keys_scope_links_read(),
+        Scope::LinksWrite => words.keys_scope_links_write(),
+        Scope::StatsRead => words.keys_scope_stats_read(),
+        Scope::KeysWrite => words.keys_scope_keys_write(),
+        Scope::Admin => words.keys_scope_admin(),
+    }
+}
+
+fn life(days: u64, words: &Language) -> Html<'_> {
+    match days {
+        0 => words.keys_life_never_label(),
+        YEAR => words.keys_life_year_label(),
+        days => words.keys_life_days_label(days),
+    }
 }
 
 async fn keys_page(
@@ -198,20 +209,24 @@ async fn keys_page(
     made: Option<String>,
     was_revoked: bool,
 ) -> Result<HttpResponse, Error> {
-    let now = Timestamp::now();
+    let (now, words) = (Timestamp::now(), &*officer.words);
     let mut keys = app.store.list_api_keys(Some(&officer.email)).await?;
     keys.retain(|key| key.revoked_at.is_none());
     keys.reverse();
     let page = KeysPage {
         frame: Frame::of(app, officer, Section::Keys),
-        keys: keys.iter().map(|key| Shown::of(app, key, now)).collect(),
+        keys: keys.iter().map(|key| Shown::of(app, words, key, now)).collect(),
         scopes: offered(officer)
-            .map(|(scope, meaning)| Offer { word: scope.as_str(), meaning, is_ticked: filled.scopes.contains(&scope) })
+            .map(|scope| Offer {
+                word: scope.as_str(),
+                meaning: meaning(scope, words),
+                is_ticked: filled.scopes.contains(&scope),
+            })
             .collect(),
-        lives: LIVES,
+        lives: LIVES.map(|days| (days, life(days, words))),
         filled,
         name_chars_max: KEY_NAME_CHARS_MAX,
-        mistake,
+        mistake: mistake.map(|mistake| mistake.said(words)),
         is_name_wrong: mistake == Some(Mistake::Name),
         is_scope_wrong: mistake == Some(Mistake::NoScope),
         made,

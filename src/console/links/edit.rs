@@ -356,7 +356,7 @@ fn edit_page(
 ) -> HttpResponse {
     let now = (status == StatusCode::CONFLICT).then(|| {
         let mut now = Typed::of(app, link);
-        now.expires = link.expires_at.map(|at| shown_time(app, at)).unwrap_or_default();
+        now.expires = link.expires_at.map(|at| shown_time(app, &officer.words, at).to_string()).unwrap_or_default();
         now
     });
     let page = EditPage {

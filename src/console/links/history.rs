@@ -15,6 +15,7 @@ use crate::{
         session::SignedIn,
     },
     domain::{Email, Link, LinkState, Tag},
+    languages::{Html, Language},
     state::App,
     store::{Actor, Revision},
 };
@@ -38,7 +39,7 @@ struct HistoryPage<'a> {
 }
 
 struct Moment {
-    at: String,
+    at: Html<'static>,
     by: String,
     is_creation: bool,
     changes: Vec<Difference>,
@@ -63,10 +64,10 @@ pub async fn show(
     let moment = |(index, revision): (usize, &Revision)| {
         let before = revisions.get(index + 1);
         Moment {
-            at: shown_time(&app, revision.link.updated_at),
+            at: shown_time(&app, &officer.words, revision.link.updated_at),
             by: who(&officer, &revision.by),
             is_creation: revision.link.version == 1,
-            changes: differences(&app, before.map(|before| &before.link), &revision.link),
+            changes: differences(&app, &officer.words, before.map(|before| &before.link), &revision.link),
         }
     };
     let page = HistoryPage {
@@ -89,7 +90,7 @@ fn who(officer: &SignedIn, actor: &Actor) -> String {
     }
 }
 
-fn differences(app: &App, before: Option<&Link>, after: &Link) -> Vec<Difference> {
+fn differences(app: &App, words: &Language, before: Option<&Link>, after: &Link) -> Vec<Difference> {
     type Show<'s> = (&'static str, &'s dyn Fn(&Link) -> String);
     let shown: [Show<'_>; 8] = [
         ("Leads to", &|link| link.target.to_string()),
@@ -98,7 +99,7 @@ fn differences(app: &App, before: Option<&Link>, after: &Link) -> Vec<Difference
         ("Description", &|link| link.description.as_str().to_owned()),
         ("Contact", &|link| link.contact_email.as_ref().map(Email::to_string).unwrap_or_default()),
         ("Tags", &|link| link.tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")),
-        ("Ends on", &|link| link.expires_at.map(|at| shown_time(app, at)).unwrap_or_default()),
+        ("Ends on", &|link| link.expires_at.map(|at| shown_time(app, words, at).to_string()).unwrap_or_default()),
         ("Hands on what stands behind ?", &|link| if link.forward_query { "yes" } else { "" }.to_owned()),
     ];
     let difference = |(label, show): Show<'_>| {

@@ -17,6 +17,7 @@ use crate::{
         session::SignedIn,
     },
     domain::{Code, LinkState, Tag},
+    languages::{Html, Language},
     links,
     state::App,
     store::{BrowseQuery, Filter, ListedLink, Place, Search, Sort},
@@ -70,11 +71,11 @@ pub struct Row {
     pub tags: Vec<String>,
     pub state: State,
     pub clicks: String,
-    pub created: String,
+    pub created: Html<'static>,
 }
 
 impl Row {
-    pub fn of(app: &App, listed: &ListedLink) -> Self {
+    pub fn of(app: &App, words: &Language, listed: &ListedLink) -> Self {
         let link = &listed.link;
         Self {
             code: link.code.to_string(),
@@ -84,7 +85,7 @@ impl Row {
             tags: link.tags.iter().map(Tag::to_string).collect(),
             state: State::of(link),
             clicks: grouped(listed.clicks),
-            created: shown_date(app, link.created_at),
+            created: shown_date(app, words, link.created_at),
         }
     }
 }
@@ -93,7 +94,7 @@ impl Row {
 pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Result<HttpResponse, Error> {
     let query = asked.query();
     let found = links::browse(&app, &officer.email, &query).await?;
-    let rows: Vec<Row> = found.links.iter().map(|listed| Row::of(&app, listed)).collect();
+    let rows: Vec<Row> = found.links.iter().map(|listed| Row::of(&app, &officer.words, listed)).collect();
     let page = ListPage {
         frame: Frame::of(&app, &officer, Section::Links),
         asked: &asked,

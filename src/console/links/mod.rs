@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::{page::Error, session::SignedIn};
 use crate::{
     domain::{Code, Link, LinkState},
+    languages::{Html, Language},
     state::App,
     store::{Actor, ListedLink, Reach},
 };
@@ -32,19 +33,37 @@ pub struct Heading {
     pub tab: Tab,
 }
 
-/// Whether a link leads anywhere, in a word and a colour.
+/// Whether a link leads anywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State {
-    pub word: &'static str,
-    pub class: &'static str,
+pub enum State {
+    On,
+    Off,
+    Expired,
 }
 
 impl State {
     pub fn of(link: &Link) -> Self {
         match link.state {
-            LinkState::Inactive => Self { word: "Switched off", class: "off" },
-            LinkState::Active if link.is_expired(Timestamp::now()) => Self { word: "Expired", class: "over" },
-            LinkState::Active => Self { word: "On", class: "on" },
+            LinkState::Inactive => Self::Off,
+            LinkState::Active if link.is_expired(Timestamp::now()) => Self::Expired,
+            LinkState::Active => Self::On,
+        }
+    }
+
+    pub fn word(self, words: &Language) -> Html<'_> {
+        match self {
+            Self::On => words.state_on(),
+            Self::Off => words.state_off(),
+            Self::Expired => words.state_expired(),
+        }
+    }
+
+    /// Its colour, in the style sheet.
+    pub fn class(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Expired => "over",
         }
     }
 }

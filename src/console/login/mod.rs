@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{
     form::Posted,
-    page::{Error, Frame, html, local_page, see_other},
+    page::{Error, Frame, html, local_page, query_value, see_other},
     session::{Browser, HOME, SignedIn},
 };
 use crate::{
@@ -38,6 +38,8 @@ pub struct Asked {
 struct EmailPage<'a> {
     frame: Frame<'a>,
     next: &'a str,
+    /// What links to other languages keep.
+    query: String,
     email: &'a str,
     done: &'a str,
     patterns: String,
@@ -51,7 +53,8 @@ struct PasswordPage<'a> {
     frame: Frame<'a>,
     next: &'a str,
     email: &'a str,
-    otps_per_hour: u32,
+    /// `None`: as many as are asked for.
+    otps_per_hour: Option<u32>,
     is_wrong: bool,
 }
 
@@ -153,20 +156,10 @@ async fn issue(app: &App, browser: &Browser, email: &Email) -> Result<(), Error>
         app.metrics.auth_failure(AuthFailure::ManyOtps);
         return Ok(());
     }
-    let (subject, text) = mail(&app.site.name, app.config.public.base_url.as_str(), &otp);
-    app.mailer.send(email, &subject, &text);
+    let console = format!("{}/console/", app.config.public.base_url.as_str());
+    let text = browser.words.mail_password_text(console, otp.reveal());
+    app.mailer.send(email, &browser.words.mail_password_subject(), &format!("{text}\n"));
     Ok(())
-}
-
-/// Short lines of plain text, so that no mail program has to encode or wrap them.
-fn mail(site: &str, base_url: &str, otp: &OneTimePassword) -> (String, String) {
-    let subject = format!("Your one-time password for {site}");
-    let text = format!(
-        "Your one-time password is\n\n    {}\n\nIt is valid for five minutes, in the browser that asked for it:\n{base_url}/console/\n\n\
-         Tell it to nobody; nobody from {site} will ask you for it.\nIf you didn't ask for it, you need not do anything.\n",
-        otp.reveal()
-    );
-    (subject, text)
 }
 
 fn within_limit(app: &App, request: &HttpRequest) -> Result<(), Error> {
@@ -184,8 +177,9 @@ fn within_limit(app: &App, request: &HttpRequest) -> Result<(), Error> {
 fn email_page(app: &App, browser: &Browser, next: &str, email: &str, done: &str, is_malformed: bool) -> HttpResponse {
     let has_mail = app.mailer.is_set_up();
     let page = EmailPage {
-        frame: Frame::of_browser(app, &browser.secret),
+        frame: Frame::of_browser(app, browser),
         next,
+        query: local_page(next).map(|next| format!("&next={}", query_value(next))).unwrap_or_default(),
         email,
         done,
         patterns: app.config.officers.email_domains.to_string(),
@@ -204,10 +198,10 @@ fn email_page(app: &App, browser: &Browser, next: &str, email: &str, done: &str,
 
 fn password_page(app: &App, browser: &Browser, next: &str, email: &Email, is_wrong: bool) -> HttpResponse {
     let page = PasswordPage {
-        frame: Frame::of_browser(app, &browser.secret),
+        frame: Frame::of_browser(app, browser),
         next,
         email: email.as_str(),
-        otps_per_hour: app.config.limits.otps_per_hour,
+        otps_per_hour: Some(app.config.limits.otps_per_hour).filter(|limit| *limit > 0),
         is_wrong,
     };
     html(if is_wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &page)
