@@ -1,7 +1,7 @@
 //! Many links at once: created from a file, and read one after the other until there are no more.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::LazyLock,
 };
 
@@ -11,7 +11,7 @@ use redis::{Cmd, RedisError, Value, cmd};
 use super::{
     ListedLink, NewLink, Store, StoreError,
     connection::{Connection, Lua},
-    index::{self, Direction, ENTRIES_AT_ONCE, Entry, Walk},
+    index::{self, Addition, Direction, ENTRIES_AT_ONCE, Entry, Walk},
     keys::{self, LINKS_CHANNEL},
     links::{CREATE, indexes, read_links},
 };
@@ -104,8 +104,11 @@ impl Store {
 
     /// Adds links to the indexes that they belong to, and their owners to the accounts.
     async fn index_links(&self, links: &[&Link]) -> Result<(), StoreError> {
+        if links.is_empty() {
+            return Ok(());
+        }
         let mut entries: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-        let mut owners: HashMap<&Email, (i64, Vec<String>)> = HashMap::new();
+        let mut owners: BTreeMap<&Email, (i64, Vec<String>)> = BTreeMap::new();
         for link in links {
             let created_ms = link.created_at.as_millisecond();
             let (first_ms, tags) = owners.entry(&link.owner).or_insert((created_ms, Vec::new()));
@@ -116,14 +119,15 @@ impl Store {
             }
         }
         self.ask(Operation::LinkWrite, async |redis| note_owners(redis, owners).await).await?;
-        let chunks: Vec<(&String, &[Entry])> = entries
+        let additions: Vec<Addition> = entries
             .iter_mut()
             .flat_map(|(index, entries)| {
                 entries.sort_unstable_by(|a, b| Direction::OldestFirst.compare(a, b));
-                entries.chunks(ENTRIES_AT_ONCE).map(move |chunk| (index, chunk))
+                entries.chunks(ENTRIES_AT_ONCE).map(move |chunk| (index.as_str(), chunk))
             })
             .collect();
-        self.ask(Operation::LinkWrite, async |redis| index::add_many(redis, &chunks).await).await
+        let together = !self.connector.is_cluster();
+        self.ask(Operation::LinkWrite, async |redis| index::add_many(redis, &additions, together).await).await
     }
 
     /// All links of one owner, or of everybody, some at a time: each owner's from the oldest on.
@@ -152,16 +156,19 @@ fn call((new, links): (&[NewLink], &[Link])) -> Cmd {
 }
 
 /// Makes owners and tags known: when the first link of each was created, and which tags it has.
-async fn note_owners(redis: &mut Connection, owners: HashMap<&Email, (i64, Vec<String>)>) -> Result<(), RedisError> {
+async fn note_owners(redis: &mut Connection, owners: BTreeMap<&Email, (i64, Vec<String>)>) -> Result<(), RedisError> {
+    let mut accounts = cmd("ZADD");
+    accounts.arg(keys::ACCOUNTS).arg("NX");
     let mut commands = Vec::new();
     for (owner, (first_ms, mut tags)) in owners {
-        commands.push(cmd("ZADD").arg(keys::ACCOUNTS).arg("NX").arg(first_ms).arg(owner.as_str()).to_owned());
+        accounts.arg(first_ms).arg(owner.as_str());
         tags.sort_unstable();
         tags.dedup();
         if !tags.is_empty() {
             commands.push(cmd("SADD").arg(keys::tags(owner)).arg(tags).to_owned());
         }
     }
+    commands.push(accounts);
     redis.many::<Value>(commands).await?;
     Ok(())
 }

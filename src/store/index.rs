@@ -9,8 +9,9 @@
 //! Indexes are hints: whoever reads one compares it with the links. What is written here is therefore several commands, each of which may
 //! be lost or repeated.
 
-use std::{cmp::Ordering, sync::LazyLock};
+use std::{cmp::Ordering, pin::pin, sync::LazyLock};
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use redis::{RedisError, cmd};
 
 use super::{
@@ -37,6 +38,9 @@ pub const ENTRIES_AT_ONCE: usize = 500;
 
 /// Parts read in one pipeline: some 10,000 codes, a millisecond of Redis' time.
 const PARTS_AT_ONCE: usize = 100;
+
+/// Exchanges of one long list under way at once: Redis has the next one ready while the answer to one is being read.
+pub const UNDER_WAY: usize = 3;
 
 /// An entry, and a place in an index: entries come by time, those of one millisecond by code, ascending either way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,8 +235,9 @@ impl Store {
 
     async fn read_parts(&self, index: &str, starts: &[i64]) -> Result<Vec<Entry>, StoreError> {
         let mut entries = Vec::with_capacity(starts.len() * PART_ENTRIES_MAX);
-        for chunk in starts.chunks(PARTS_AT_ONCE) {
-            let parts = self.ask(Operation::LinkList, async |redis| read_parts(redis, index, chunk).await).await?;
+        let read = |chunk| self.ask(Operation::LinkList, async move |redis| read_parts(redis, index, chunk).await);
+        let mut chunks = pin!(stream::iter(starts.chunks(PARTS_AT_ONCE).map(read)).buffered(UNDER_WAY));
+        while let Some(parts) = chunks.try_next().await? {
             entries.extend(parts.into_iter().flatten());
         }
         Ok(entries)
@@ -241,21 +246,45 @@ impl Store {
 
 /// Adds entries, at most [`ENTRIES_AT_ONCE`]; answers how many weren't there.
 pub async fn add(redis: &mut Connection, index: &str, entries: &[Entry]) -> Result<u64, RedisError> {
-    redis.run(&ADD, &addition(index, entries)).await
+    redis.run(&ADD, &addition(&[(index, entries)])).await
 }
 
-/// Adds entries to several indexes, at most [`ENTRIES_AT_ONCE`] to each.
-pub async fn add_many(redis: &mut Connection, additions: &[(&String, &[Entry])]) -> Result<(), RedisError> {
-    let calls = additions.iter().map(|(index, entries)| addition(index, entries)).collect();
+/// Adds entries to several indexes, at most [`ENTRIES_AT_ONCE`] to each. `together`: all are on one server, so that one call may take several.
+pub async fn add_many(redis: &mut Connection, additions: &[Addition<'_>], together: bool) -> Result<(), RedisError> {
+    let calls = if together {
+        in_calls(additions).map(addition).collect()
+    } else {
+        additions.iter().map(|one| addition(std::slice::from_ref(one))).collect()
+    };
     redis.run_many::<u64>(&ADD, calls).await?;
     Ok(())
 }
 
-fn addition(index: &str, entries: &[Entry]) -> redis::Cmd {
-    let mut call = ADD.call(index.to_owned());
+/// An index, and what is to be added.
+pub type Addition<'a> = (&'a str, &'a [Entry]);
+
+/// As many together as have [`ENTRIES_AT_ONCE`] entries, or the one of which that is a part.
+fn in_calls<'a>(additions: &'a [Addition<'a>]) -> impl Iterator<Item = &'a [Addition<'a>]> {
+    let mut entries = 0;
+    additions.chunk_by(move |(_, before), (_, next)| {
+        entries += before.len();
+        let together = entries + next.len() <= ENTRIES_AT_ONCE;
+        if !together {
+            entries = 0;
+        }
+        together
+    })
+}
+
+fn addition(additions: &[Addition]) -> redis::Cmd {
+    let indexes: Vec<String> = additions.iter().map(|(index, _)| (*index).to_owned()).collect();
+    let mut call = ADD.call_with(&indexes);
     call.arg(PART_ENTRIES_MAX).arg(PART_BEFORE_MS);
-    for entry in entries {
-        call.arg(entry.created_ms).arg(entry.code.as_str());
+    for (_, entries) in additions {
+        call.arg(entries.len());
+        for entry in *entries {
+            call.arg(entry.created_ms).arg(entry.code.as_str());
+        }
     }
     call
 }

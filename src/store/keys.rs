@@ -16,7 +16,7 @@
 //! | `session:{id}` | string, expires | who is logged in, since when, and the generation of their sessions, as JSON; `id` is a hash of what the browser holds |
 //! | `session:of:{email}` | string | the generation of an officer's sessions: those of any other are over. Absent: the empty one |
 //! | `otp:{email}` | string, expires | the one-time passwords mailed to a mailbox within an hour, as hashes, with their tries, as JSON |
-//! | `merlink:links` | channel | `<code> <version>` of each link that changed |
+//! | `merlink:links` | channel | `<code> <version>` of each link that changed, one a line |
 //!
 //! An index is a sorted set of the times at which its parts start, and a sorted set for each part, see `index.rs`.
 //!
@@ -188,10 +188,12 @@ pub fn changed(code: &Code, version: u64) -> String {
     format!("{code} {version}")
 }
 
-/// The code and version of such a message. Without a version that can be read, it is later than any.
-pub fn parse_changed(message: &str) -> (&str, u64) {
-    let (code, version) = message.split_once(' ').unwrap_or((message, ""));
-    (code, version.parse().unwrap_or(u64::MAX))
+/// The codes and versions of such messages, one a line. Without a version that can be read, it is later than any.
+pub fn parse_changed(messages: &str) -> impl Iterator<Item = (&str, u64)> {
+    messages.lines().map(|message| {
+        let (code, version) = message.split_once(' ').unwrap_or((message, ""));
+        (code, version.parse().unwrap_or(u64::MAX))
+    })
 }
 
 /// The code of an index entry; `None` for what no merlink wrote.

@@ -49,8 +49,9 @@ async fn subscribe(store: &Store, events: &Arc<impl LinkEvents>, down: &mut bool
     let silent = || StoreError::Unavailable(format!("no answer for {} ms", SILENCE.as_millis()));
     let told = Arc::clone(events);
     let hear = move |message: &str| {
-        let (code, version) = keys::parse_changed(message);
-        told.changed(code, version);
+        for (code, version) in keys::parse_changed(message) {
+            told.changed(code, version);
+        }
     };
     let subscribing = store.connector.subscribe(LINKS_CHANNEL, hear);
     let mut subscription = timeout(SILENCE, subscribing).await.map_err(|_| silent())??;
