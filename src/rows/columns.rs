@@ -50,9 +50,11 @@ impl Dialect {
             return Some(Self::Merlink);
         }
         let has = |wanted: &str| columns.iter().any(|name| bare(name.as_ref()) == wanted);
-        let signatures: [(Self, &[&str]); 9] = [
+        let signatures: [(Self, &[&str]); 10] = [
             (Self::GoGovSg, &["shorturl", "originalurl"]),
             (Self::Shlink, &["shortcode", "longurl"]),
+            // Its web client's export, before there were several domains.
+            (Self::Shlink, &["shorturl", "longurl"]),
             (Self::Kutt, &["address", "target"]),
             (Self::Yourls, &["keyword", "url"]),
             (Self::Yourls, &["source", "target", "hits"]),
@@ -80,7 +82,7 @@ impl Dialect {
             (Self::Shlink, "shortcode") | (Self::Yourls, "keyword" | "source") | (Self::Kutt, "address") => {
                 Is(Field::Code)
             }
-            (Self::GoGovSg, "shorturl") | (Self::Bitly, "link" | "bitlink") => ShortUrl,
+            (Self::GoGovSg | Self::Shlink, "shorturl") | (Self::Bitly, "link" | "bitlink") => ShortUrl,
             (Self::Bitly, "customlink" | "custombitlink" | "custombitlinks") => CustomShortUrl,
             (Self::Kutt, "banned") | (Self::Bitly, "archived") => Off,
             (_, "tags") => Is(Field::Tags),
@@ -113,9 +115,13 @@ mod tests {
             ("Short URL,Original URL,Status,Tags,Visits,Created At,Last Modified", Dialect::GoGovSg),
             ("createdAt,domain,shortCode,shortUrl,longUrl,title,tags,visits", Dialect::Shlink),
             ("Short Code,Title,Short URL,Long URL,Date created,Visits", Dialect::Shlink),
+            ("createdAt,title,shortUrl,longUrl,tags,visits", Dialect::Shlink),
             ("keyword,url,title,timestamp,ip,clicks", Dialect::Yourls),
             ("source,target,hits", Dialect::Yourls),
-            ("id,address,description,banned,target,visit_count,created_at,expire_in", Dialect::Kutt),
+            (
+                "address,banned,created_at,description,expire_in,id,link,password,target,updated_at,visit_count",
+                Dialect::Kutt,
+            ),
             ("Link,Custom Link,Destination URL,Title,Created,Tags", Dialect::Bitly),
             ("link,long_url,title,created_at", Dialect::Bitly),
         ] {

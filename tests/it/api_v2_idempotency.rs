@@ -230,6 +230,106 @@ fn a_node_that_dies_in_a_transfer_has_given_the_link_once() {
     assert_eq!(survivor.program("ben@agency.gov.sg").codes(&[]), ["form"]);
 }
 
+/// Twenty rows, each second one with a code of its own choice.
+fn twenty_rows() -> Value {
+    let row = |number: usize| match number % 2 {
+        0 => json!({"target_url": format!("{TARGET}/{number}"), "code": format!("row-{number}"), "tags": ["batch"]}),
+        _ => json!({"target_url": format!("{TARGET}/{number}"), "tags": ["batch"]}),
+    };
+    (0..20).map(row).collect()
+}
+
+#[test]
+fn a_batch_whose_node_dies_halfway_is_finished_by_the_next_and_nothing_is_there_twice() {
+    for path in ["/batch", "/batch?atomic=true"] {
+        let halfway = |eye: &mut redis::Connection| links(eye).len() > 3;
+        let (redis, survivor, key, answer) = retried_after_death(path, &twenty_rows(), |_| (), halfway);
+        let batch = answer.assert_v2(path, 200);
+        assert_eq!((&batch["created"], &batch["failed"]), (&json!(20), &json!(0)), "{path}: {batch}");
+        let mut answered: Vec<&str> =
+            batch["results"].as_array().expect("rows").iter().filter_map(|row| row["link"]["code"].as_str()).collect();
+        let mut eye = redis.connect().expect("Redis answers");
+        assert_eq!(links(&mut eye).len(), 20, "{path}");
+        let amy = survivor.program_with_key(&key);
+        answered.sort_unstable();
+        assert_eq!(amy.codes(&[("tag", "batch"), ("sort", "code")]), answered, "{path}");
+        assert_eq!(essence(&post(&amy, path, "again", &twenty_rows())), essence(&answer), "{path}");
+    }
+}
+
+#[test]
+fn ten_identical_batches_at_once_over_two_nodes_are_one() {
+    let redis = RedisServer::start();
+    let nodes = two_nodes(&redis);
+    let key = nodes[0].key("amy@agency.gov.sg");
+    let (rows, start) = (twenty_rows(), Barrier::new(10));
+    let answers: Vec<Answer> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..10)
+            .map(|client| {
+                let (start, rows, program) = (&start, &rows, nodes[client % 2].program_with_key(&key));
+                scope.spawn(move || {
+                    start.wait();
+                    eventually("an answer", || {
+                        let answer = post(&program, "/batch?atomic=true", "ten", rows);
+                        (answer.status != 409).then_some(answer)
+                    })
+                })
+            })
+            .collect();
+        clients.into_iter().map(|client| client.join().expect("no client panics")).collect()
+    });
+    for answer in &answers {
+        assert_eq!(answer.assert_v2("each", 200)["created"], 20);
+        assert_eq!(essence(answer), essence(&answers[0]));
+    }
+    assert_eq!(nodes[0].program_with_key(&key).codes(&[]).len(), 20);
+}
+
+#[test]
+fn atomic_batches_that_want_the_same_codes_share_them_out_and_none_is_lost_or_made_twice() {
+    let redis = RedisServer::start();
+    let nodes = two_nodes(&redis);
+    let key = nodes[0].key("amy@agency.gov.sg");
+    let start = Barrier::new(6);
+    let answers: Vec<Answer> = thread::scope(|scope| {
+        let clients: Vec<_> = (0..6)
+            .map(|client| {
+                let (start, program) = (&start, nodes[client % 2].program_with_key(&key));
+                scope.spawn(move || {
+                    let row = |number: usize| json!({"target_url": format!("{TARGET}/{client}"), "code": format!("c{number}")});
+                    // Each begins elsewhere, so that they meet in the middle.
+                    let rows: Value = (0..30).map(|number| row((number + 5 * client) % 30)).collect();
+                    start.wait();
+                    program.request("POST", "/batch?atomic=true").json(&rows).send().conventional("a batch")
+                })
+            })
+            .collect();
+        clients.into_iter().map(|client| client.join().expect("no client panics")).collect()
+    });
+    let mut winners: Vec<(String, String)> = Vec::new();
+    for answer in &answers {
+        let batch = answer.json();
+        let rows = batch["results"].as_array().expect("rows");
+        assert_eq!(rows.len(), 30, "every row is answered");
+        let created = rows.iter().filter(|row| row["status"] == 201);
+        if answer.status == 422 {
+            assert_eq!(created.count(), 0, "who is refused has created nothing: {batch}");
+            continue;
+        }
+        assert_eq!(answer.status, 200);
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        winners.extend(created.map(|row| (text(&row["link"]["code"]), text(&row["link"]["target_url"]))));
+    }
+    winners.sort();
+    let amy = nodes[0].program_with_key(&key);
+    let there =
+        winners.iter().map(|(code, _)| (code.clone(), amy.link(code)["target_url"].as_str().map(str::to_owned)));
+    assert!(there.zip(&winners).all(|((_, there), (_, target))| there.as_ref() == Some(target)), "{winners:?}");
+    let mut codes: Vec<&String> = winners.iter().map(|(code, _)| code).collect();
+    codes.dedup();
+    assert_eq!((codes.len(), winners.len()), (30, 30), "each code is somebody's, once");
+}
+
 #[test]
 fn a_key_that_was_made_is_not_made_again_nor_shown() {
     let server = Server::start();

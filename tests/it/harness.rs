@@ -9,7 +9,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     hash::{BuildHasher, RandomState},
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -143,7 +143,18 @@ impl Home {
     /// Runs a subcommand to its end.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> Ran {
-        let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("runs");
+        self.run_reading(arguments, "")
+    }
+
+    /// The same with this on its standard input, through a pipe.
+    #[track_caller]
+    pub fn run_reading(&self, arguments: &[&str], stdin: &str) -> Ran {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("runs");
+        let (mut pipe, text) = (child.stdin.take().expect("is piped"), stdin.to_owned());
+        // A command that ends before it has read everything closes the pipe.
+        thread::spawn(move || pipe.write_all(text.as_bytes()).ok());
         let stdout = read_to_end(child.stdout.take().expect("is piped"));
         let stderr = read_to_end(child.stderr.take().expect("is piped"));
         let Some(status) = exit_status(&mut child) else {

@@ -162,6 +162,14 @@ fn exports_of_other_shorteners_are_understood() {
             ",active,amy@agency.gov.sg,A title,,a-b;c,false,,2020-02-29T00:00:00Z,0\n",
         ),
         (
+            "Shlink",
+            "createdAt,title,shortUrl,longUrl,tags,visits\n\
+             2020-02-29T08:00:00+08:00,,https://s.test/Tax,https://example.com/tax,,3\n",
+            "tax",
+            "https://example.com/tax",
+            ",active,amy@agency.gov.sg,,,,false,,2020-02-29T00:00:00Z,0\n",
+        ),
+        (
             "YOURLS",
             "keyword,url,title,timestamp,ip,clicks\ntax,https://example.com/tax,Tax,2020-02-29 00:00:00,127.0.0.1,5\n",
             "tax",
@@ -175,6 +183,15 @@ fn exports_of_other_shorteners_are_understood() {
             "tax",
             "https://example.com/tax",
             ",inactive,amy@agency.gov.sg,,,,false,2099-01-01T00:00:00Z,2020-02-29T00:00:00Z,0\n",
+        ),
+        (
+            "Bitly",
+            "{\"created_at\":\"2020-02-29T00:00:00+0000\",\"id\":\"bit.ly/3AbC\",\"link\":\"https://bit.ly/3AbC\",\
+             \"custom_bitlinks\":[\"https://bit.ly/Tax\"],\"long_url\":\"https://example.com/tax\",\"title\":\"Tax\",\
+             \"archived\":true,\"tags\":[\"a b\"],\"deeplinks\":[],\"references\":{\"group\":\"x\"}}\n",
+            "tax",
+            "https://example.com/tax",
+            ",inactive,amy@agency.gov.sg,Tax,,a-b,false,,2020-02-29T00:00:00Z,0\n",
         ),
         (
             "Bitly",
@@ -234,6 +251,41 @@ fn a_long_file_comes_in_and_out_whole_and_in_order() {
     let out = home.path().join("out.csv");
     home.run(&["link", "export", &out.display().to_string()]).assert_code(0).assert_names(&["12,345 links"]);
     assert!(fs::read_to_string(&out).expect("was written") == file, "byte for byte");
+}
+
+#[test]
+fn a_file_comes_by_a_pipe_as_well() {
+    let home = Home::new();
+    let import = ["link", "import", "-", "--owner", "amy@agency.gov.sg"];
+    home.run_reading(&import, &all_sorts()).assert_code(0).assert_names(&["3 created"]);
+    assert_eq!(export(&home, &[]), all_sorts());
+    assert_eq!(export(&home, &["-"]), all_sorts());
+    let ran = home.run_reading(&import, "target_url\nhttps://example.com/c\nx\n");
+    ran.assert_code(1).assert_names(&["1 created", "1 refused"]);
+    assert!(ran.stdout.starts_with("line 3: target_url"), "{}", ran.stdout);
+    home.run_reading(&import, "").assert_code(1).assert_names(&["there are no rows"]);
+}
+
+#[test]
+fn links_without_a_date_are_as_old_as_the_import_in_the_order_of_the_file_sixty_by_sixty() {
+    let home = Home::new();
+    let codes: Vec<String> = (0..500).map(|number| format!("n{}", number * 7919 % 500)).collect();
+    let rows: Vec<String> = codes.iter().map(|code| format!("{code},https://example.com/{code}")).collect();
+    let path = home.write("links.csv", &format!("code,target_url\n{}\n", rows.join("\n"))).display().to_string();
+    let import = ["link", "import", &path, "--owner", "amy@agency.gov.sg"];
+    home.run(&import).assert_code(0).assert_names(&["500 created"]);
+    let exported = export(&home, &[]);
+    let listed: Vec<Vec<&str>> = exported.lines().skip(1).map(|line| line.split(',').collect()).collect();
+    let row = |code: &str| codes.iter().position(|other| other == code).expect("was in the file") + 1;
+    let times: Vec<&str> = listed.iter().map(|cells| cells[9]).collect();
+    let sixties: Vec<usize> = listed.iter().map(|cells| row(cells[0]) / 60).collect();
+    assert_eq!(listed.len(), 500);
+    assert!(sixties.is_sorted(), "the first sixty are the oldest: {sixties:?}");
+    for (of_one, times) in sixties.windows(2).zip(times.windows(2)) {
+        assert_eq!(of_one[0] == of_one[1], times[0] == times[1], "{times:?}");
+    }
+    home.run(&import).assert_code(0).assert_names(&["500 unchanged"]);
+    assert_eq!(export(&home, &[]), exported, "the second import left everything as it was");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use actix_web::{HttpResponse, http::StatusCode};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json as object};
 use utoipa::ToSchema;
@@ -23,7 +24,7 @@ use crate::{
     links::{self, Attempt, CreateError, Wish},
     routes,
     rows::{
-        Field, TAG_SEPARATOR,
+        self, Field, TAG_SEPARATOR,
         columns::Dialect,
         read::{Reader, Record},
     },
@@ -173,7 +174,7 @@ async fn create_one(
     };
     // Each row is an attempt of its own, so that a repetition finds what each created.
     let attempt = Attempt {
-        at: attempt.at,
+        at: created_at(attempt, index),
         seed: attempt.seed.as_ref().map(|seed| format!("{seed} {index}")),
         mark: attempt.mark.as_ref().map(|mark| format!("{mark}-{index}")),
     };
@@ -187,6 +188,10 @@ async fn create_one(
         Err(error @ CreateError::Store(_)) if attempt.mark.is_none() => Ok(failed(call, index, &error.into())),
         Err(error @ CreateError::Store(_)) => Err(error.into()),
     }
+}
+
+fn created_at(attempt: &Attempt, index: usize) -> Timestamp {
+    rows::created_at(attempt.at, index as u64)
 }
 
 fn read_all(call: &Call<LinksWrite>, rows: Vec<Result<Value, Problem>>) -> Vec<Result<Wish, Problem>> {
@@ -237,13 +242,14 @@ async fn refuse_taken_codes(
 ) -> Result<(), Problem> {
     let codes: Vec<Code> = wishes.iter().filter_map(|wish| wish.as_ref().ok()?.code.clone()).collect();
     let mut existing = call.app.store.existing_links(&codes).await?.into_iter();
-    for wish in wishes {
+    for (index, wish) in wishes.iter_mut().enumerate() {
         let Some(code) = wish.as_ref().ok().and_then(|wish| wish.code.clone()) else { continue };
         let free = match existing.next().flatten() {
             None => !routes::is_reserved(&code),
             // What this very request created before its node died isn't in its own way.
             Some(BulkCreated::Existed(link)) => {
-                attempt.mark.is_some() && link.created_at.as_millisecond() == attempt.at.as_millisecond()
+                attempt.mark.is_some()
+                    && link.created_at.as_millisecond() == created_at(attempt, index).as_millisecond()
             }
             Some(BulkCreated::Yes | BulkCreated::Damaged) => false,
         };

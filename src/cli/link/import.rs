@@ -38,7 +38,7 @@ use crate::{
     domain::{Code, Email, Link, Source},
     routes,
     rows::{
-        Field, Mistake, Row, Rules,
+        self, Field, Mistake, Row, Rules,
         columns::Dialect,
         read::{ReadError, Reader, Record},
     },
@@ -313,7 +313,7 @@ fn new_link(read: &ReadRow, draw: u64, now: Timestamp) -> Option<NewLink> {
         source: Source::Import,
         forward_query: row.forward_query,
         expires_at: row.expires_at,
-        at: row.created_at.unwrap_or(now),
+        at: row.created_at.unwrap_or_else(|| rows::created_at(now, read.row)),
         by: Actor::Operator,
         mark: None,
     })
