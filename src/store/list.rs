@@ -7,17 +7,19 @@ use std::{
     cmp::Ordering,
     collections::VecDeque,
     ops::Range,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use redis::cmd;
 
 use super::{
     ListedLink, Store, StoreError,
-    index::{Direction, Entry, Walk},
-    keys,
+    index::{Direction, Entry, UNDER_WAY, Walk},
+    keys::{self, link_field},
     links::{Outline, indexes, read_clicks, read_links, read_outlines},
 };
 use crate::{
@@ -223,19 +225,16 @@ impl Store {
         now: Timestamp,
     ) -> Result<Browsed, StoreError> {
         let index = index_for(owner, &query.filter);
-        let mut candidates = match query.sort {
+        let candidates = match query.sort {
             Sort::NewestFirst => Candidates::walk(&index, Direction::NewestFirst, query.after.clone()),
             Sort::OldestFirst => Candidates::walk(&index, Direction::OldestFirst, query.after.clone()),
             Sort::MostClicks | Sort::FewestClicks | Sort::Code => Candidates::ranked(ranked, query),
         };
         let started = Instant::now();
         let mut found: Vec<(Place, Link)> = Vec::new();
-        // One more than the page holds shows whether there are more.
+        let mut sifted = pin!(self.sifted(candidates, query));
         let next = loop {
-            let wanted = if query.filter.is_indexed() { query.limit + 1 - found.len() } else { READ_AT_ONCE };
-            let some = candidates.next(self, wanted).await?;
-            let Some(last) = some.last().map(Candidate::place) else { break None };
-            let some = if query.filter.is_indexed() { some } else { self.sift(some, &query.filter).await? };
+            let Some((last, some)) = sifted.try_next().await? else { break None };
             let entries: Vec<Entry> = some.iter().map(|candidate| candidate.entry.clone()).collect();
             let read = self.read_entries(owner, &index, &entries, now).await?;
             for (candidate, link) in some.iter().zip(read.links) {
@@ -255,6 +254,29 @@ impl Store {
         Ok(Browsed { links, next })
     }
 
+    /// Candidates that may match, some at a time, and the last place that was looked at for them.
+    fn sifted(
+        &self,
+        candidates: Candidates,
+        query: &BrowseQuery,
+    ) -> impl Stream<Item = Result<(Place, Vec<Candidate>), StoreError>> {
+        let filter = &query.filter;
+        // One more than the page holds shows whether there are more.
+        let (at_once, under_way) = if filter.is_indexed() { (query.limit + 1, 1) } else { (READ_AT_ONCE, UNDER_WAY) };
+        let chunks = stream::unfold(candidates, move |mut candidates| async move {
+            let some = candidates.next(self, at_once).await;
+            let is_last = some.as_ref().is_ok_and(Vec::is_empty);
+            (!is_last).then_some((some, candidates))
+        });
+        let sift = move |some: Result<Vec<Candidate>, StoreError>| async move {
+            let some = some?;
+            let last = some.last().map(Candidate::place).expect("the last chunk is left out, and others aren't empty");
+            let some = if filter.is_indexed() { some } else { self.sift(some, filter).await? };
+            Ok((last, some))
+        };
+        chunks.map(sift).buffered(under_way)
+    }
+
     /// All links of an owner that have the filter's first tag, if it has one: by clicks, most first, or by code. Costs the reading of the
     /// whole index, and by clicks one HGET a link.
     ///
@@ -272,13 +294,15 @@ impl Store {
         match rank_by {
             RankBy::Code => ranked.extend(entries.into_iter().map(|entry| Candidate { rank: 0, entry })),
             RankBy::Clicks => {
-                for chunk in entries.chunks(READ_AT_ONCE) {
+                let read = |chunk: &[Entry]| {
                     let codes: Vec<Code> = chunk.iter().map(|entry| entry.code.clone()).collect();
-                    let clicks = self.ask(Operation::LinkList, async |redis| read_clicks(redis, &codes).await).await?;
-                    for (entry, clicks) in chunk.iter().zip(clicks) {
-                        let rank = i64::try_from(clicks.unwrap_or(0)).unwrap_or(i64::MAX);
-                        ranked.push(Candidate { rank, entry: entry.clone() });
-                    }
+                    self.ask(Operation::LinkList, async move |redis| read_clicks(redis, &codes).await)
+                };
+                let chunks: Vec<_> = entries.chunks(READ_AT_ONCE).map(read).collect();
+                let clicks: Vec<_> = stream::iter(chunks).buffered(UNDER_WAY).try_collect().await?;
+                for (entry, clicks) in entries.into_iter().zip(clicks.into_iter().flatten()) {
+                    let rank = i64::try_from(clicks.unwrap_or(0)).unwrap_or(i64::MAX);
+                    ranked.push(Candidate { rank, entry });
                 }
             }
         }
@@ -323,7 +347,8 @@ impl Store {
     /// Leaves out candidates that don't match, by as little of each link as tells. What can't be told is left to [`Self::read_entries`].
     async fn sift(&self, candidates: Vec<Candidate>, filter: &Filter) -> Result<Vec<Candidate>, StoreError> {
         let codes: Vec<&Code> = candidates.iter().map(|candidate| &candidate.entry.code).collect();
-        let outlines = self.ask(Operation::LinkList, async |redis| read_outlines(redis, &codes).await).await?;
+        let fields = filter.fields();
+        let outlines = self.ask(Operation::LinkList, async |redis| read_outlines(redis, &codes, &fields).await).await?;
         let unclear_or_matching = |(candidate, outline): (Candidate, Option<Outline>)| {
             let matches = outline.is_none_or(|outline| filter.matches(&candidate.entry.code, &outline));
             matches.then_some(candidate)
@@ -416,6 +441,20 @@ impl Filter {
     /// Whether an index has exactly the links that match.
     fn is_indexed(&self) -> bool {
         self.search.is_none() && self.state.is_none() && self.tags.len() <= 1
+    }
+
+    /// The fields of a link that tell whether it matches.
+    fn fields(&self) -> Vec<&'static str> {
+        let in_description = self.search.as_ref().is_some_and(|search| search.in_description);
+        [
+            (link_field::TARGET, true),
+            (link_field::DESCRIPTION, in_description),
+            (link_field::STATE, self.state.is_some()),
+            (link_field::TAGS, !self.tags.is_empty()),
+        ]
+        .into_iter()
+        .filter_map(|(field, needed)| needed.then_some(field))
+        .collect()
     }
 
     fn matches(&self, code: &Code, outline: &Outline) -> bool {
