@@ -1,7 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build deb validate test-alerts test test-faults test-api openapi lint format bench budget setup clean help
+.PHONY: run build deb validate test-alerts test test-faults test-api test-clients openapi lint format bench budget setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -46,6 +46,11 @@ test-api: ## invent requests to API v2 by its own document, and compare each ans
 	cargo build --locked
 	@tests/api/with-server.sh tests/api/schemathesis.sh $(or $(CASES),2000)
 
+test-clients: ## make Python and TypeScript clients of API v2's document, and work with them
+	@scripts/setup.sh clients
+	cargo build --locked
+	@tests/api/with-server.sh tests/api/clients.sh
+
 openapi: ## renew docs/openapi.json, the committed copy of API v2's document
 	@scripts/setup.sh test
 	MERLINK_TEST_RENEW=1 cargo test --locked --test it -- --exact api_v2_openapi::the_committed_document_is_the_one_that_is_served
@@ -81,7 +86,7 @@ validate: ## check the deployment files against their schemas (what make test ca
 	@scripts/validate-deploy.sh
 
 setup: ## get everything that the tasks above need
-	@scripts/setup.sh run test lint api bench budget
+	@scripts/setup.sh run test lint api clients bench budget
 
 clean: ## remove what was built; ./data stays
 	cargo clean

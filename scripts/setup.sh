@@ -1,5 +1,5 @@
 #!/bin/sh
-# Finds out what this machine lacks for a task and gets it: `scripts/setup.sh run|build|test|lint|api|bench|budget|make ...`.
+# Finds out what this machine lacks for a task and gets it: `scripts/setup.sh run|build|test|lint|api|clients|bench|budget|make ...`.
 #
 # It asks nothing. What it installs comes from Debian's packages, as root or by sudo, and is named before it is done.
 # On another system it says what to install and ends with 1. A machine that has everything is left alone, in well
@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 main() {
-    [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|lint|api|bench|budget|make ..."
+    [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|lint|api|clients|bench|budget|make ..."
     for task in "$@"; do
         case $task in
         run) needs="rust c_compiler redis" ;;
@@ -22,6 +22,7 @@ main() {
         build) needs="rust c_compiler" ;;
         lint) needs="rust c_compiler rust_components cargo_deny" ;;
         api) needs="rust c_compiler redis curl api_tools" ;;
+        clients) needs="rust c_compiler redis curl api_tools client_tools" ;;
         bench) needs="rust c_compiler redis bench_tools" ;;
         deb) needs="cargo_deb" ;;
         budget) needs="rust c_compiler valgrind" ;;
@@ -59,10 +60,9 @@ need_redis() {
     has redis-server || has valkey-server || lacking redis-server redis valkey redis
 }
 
-# The examples of the API's guide are run in their languages; QR codes are read back as a phone would; an exported map of links is served by the server that it is for; promtool judges the
-# metrics, the rules and their unit tests.
+# The examples of the API's guide are run in their languages; QR codes are read back as a phone would; an exported map of links is served
+# by the server that it is for; promtool judges the metrics, the rules and their unit tests.
 need_test_tools() {
-    has curl || lacking curl curl curl curl
     has promtool || lacking prometheus prometheus golang-github-prometheus prometheus
     has curl || lacking curl curl curl curl
     has python3 || lacking python3 python3 python3 python
@@ -89,6 +89,12 @@ need_api_tools() {
     cmp -s tests/api/requirements.txt tests/api/.venv/requirements.txt || api_tools_missing=yes
     # Debian has Python without the part that makes such a folder.
     python3 -c 'import ensurepip, venv' 2>/dev/null || lacking python3-venv python3 python3 python
+}
+
+# What makes a TypeScript client. The lockfile says which versions; npm keeps a copy of it beside what it put there.
+need_client_tools() {
+    has npm || lacking npm npm npm node
+    [ tests/api/node_modules/.package-lock.json -nt tests/api/package-lock.json ] || client_tools_missing=yes
 }
 
 need_curl() {
@@ -138,6 +144,7 @@ cargo_deny_is_missing=""
 cargo_deb_is_missing=""
 axe_core_missing=""
 api_tools_missing=""
+client_tools_missing=""
 
 # lacking DEBIAN ALPINE FEDORA MACOS: what each calls it.
 lacking() {
@@ -169,6 +176,10 @@ get_missing() {
         tests/api/.venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/api/requirements.txt </dev/null
         # Last: a list in there says that all of it is there.
         cp tests/api/requirements.txt tests/api/.venv/requirements.txt
+    fi
+    if [ -n "$client_tools_missing" ]; then
+        say "tools for API v2's clients are missing: getting what tests/api/package-lock.json lists with npm"
+        npm ci --silent --prefix tests/api </dev/null
     fi
     if [ -n "$cargo_deny_is_missing" ]; then
         say "cargo-deny is missing: building version $CARGO_DENY_VERSION with cargo, which takes a few minutes"

@@ -80,8 +80,8 @@ pub struct HourBody {
     get, path = "/links/{code}/clicks", tag = "statistics", security(("key" = ["stats:read"])),
     params(
         ("code" = String, Path, description = "The link's code"),
-        ("from" = Option<String>, Query, description = "The first day, as 2026-11-23; six days before `to` when it isn't said"),
-        ("to" = Option<String>, Query, description = "The last day, included; today when it isn't said. At most 3,653 days"),
+        ("from" = Option<String>, Query, format = Date, description = "The first day, as 2026-11-23; six days before `to` when it isn't said"),
+        ("to" = Option<String>, Query, format = Date, description = "The last day, included; today when it isn't said. At most 3,653 days"),
     ),
     responses((status = 200, description = "The counters", body = ClicksBody))
 )]
@@ -123,7 +123,7 @@ pub struct TagBody {
 ///
 /// With the number of links that have each, and of their clicks.
 #[utoipa::path(
-    get, path = "/tags", tag = "statistics", security(("key" = ["stats:read"])),
+    get, path = "/tags", operation_id = "list_tags", tag = "statistics", security(("key" = ["stats:read"])),
     responses((status = 200, description = "Your tags", body = TagsBody))
 )]
 pub async fn tags(call: Call<StatsRead>) -> Result<HttpResponse, Problem> {

@@ -21,7 +21,7 @@ use crate::{
 /// spreadsheet would take for a formula have an apostrophe before them, which the batch takes off. An export that breaks off ends without
 /// its last chunk, which HTTP clients report.
 #[utoipa::path(
-    get, path = "/export", tag = "bulk", security(("key" = ["links:read"])),
+    get, path = "/export", operation_id = "export_links", tag = "bulk", security(("key" = ["links:read"])),
     params(("Accept" = Option<String>, Header, description = "text/csv, or else application/x-ndjson")),
     responses((status = 200, description = "The links", content((String = "application/x-ndjson"), (String = "text/csv"))))
 )]

@@ -272,10 +272,10 @@ pub enum PastBody {
 ///
 /// Every change, newest first: when, by whom, what from, what to. With `at`, what the link was then.
 #[utoipa::path(
-    get, path = "/links/{code}/history", tag = "links", security(("key" = ["links:read"])),
+    get, path = "/links/{code}/history", operation_id = "read_link_history", tag = "links", security(("key" = ["links:read"])),
     params(
         ("code" = String, Path, description = "The link's code"),
-        ("at" = Option<String>, Query, description = "A time (RFC 3339): answers what the link was then, instead of the list"),
+        ("at" = Option<String>, Query, format = DateTime, description = "A time (RFC 3339): answers what the link was then, instead of the list"),
         ("limit" = Option<usize>, Query, description = "Changes on a page, 50 when it isn't said", minimum = 1, maximum = 100),
         ("cursor" = Option<String>, Query, description = "next_cursor of the page before"),
     ),

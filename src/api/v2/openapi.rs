@@ -8,7 +8,7 @@ use utoipa::{
     openapi::{
         ContentBuilder, Header, HeaderBuilder, Ref, RefOr, ResponseBuilder, Schema, Server,
         path::{Operation, PathItem},
-        schema::{AdditionalProperties, ObjectBuilder, Type},
+        schema::{AdditionalProperties, ObjectBuilder, SchemaType, Type},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -56,6 +56,7 @@ impl Modify for Common {
         for (path, item) in &mut document.paths.paths {
             for operation in operations(item) {
                 name(path, operation);
+                leave_out_null(operation);
                 add_refusals(path, operation);
                 add_headers(operation);
             }
@@ -70,9 +71,9 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 /// Handlers are named within their resource; operations, which become functions of generated clients, must differ in the whole document:
-/// `create_link`, `list_links`, `read_link_history`.
+/// `create_link`, `list_links`, `read_link_clicks`. One that has a name of several words keeps it.
 fn name(path: &str, operation: &mut Operation) {
-    let verb = operation.operation_id.take().unwrap_or_default();
+    let Some(verb) = operation.operation_id.take_if(|name| !name.contains('_')) else { return };
     let mut words = path.split('/').filter(|word| !word.is_empty() && !word.starts_with('{'));
     let resource = words.next().unwrap_or_default();
     let one = resource.strip_suffix('s').unwrap_or(resource);
@@ -82,6 +83,20 @@ fn name(path: &str, operation: &mut Operation) {
         Some(part) if part == verb => format!("{verb}_{one}"),
         Some(part) => format!("{verb}_{one}_{part}"),
     });
+}
+
+/// A parameter that needn't be there is left out: there is no `null` in a query or a header.
+fn leave_out_null(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema
+            && let SchemaType::Array(types) = &mut schema.schema_type
+        {
+            types.retain(|one| *one != Type::Null);
+            if let [only] = types.as_slice() {
+                schema.schema_type = SchemaType::Type(only.clone());
+            }
+        }
+    }
 }
 
 /// Every operation may be refused in these ways; those that name something, or take a body, in some more.

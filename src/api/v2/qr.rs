@@ -7,6 +7,7 @@ use super::{
     fields::{Parameters, choice, number},
     links::find,
     problem::{Mistake, Problem},
+    texts::PictureBytes,
 };
 use crate::{
     auth::LinksRead,
@@ -32,7 +33,7 @@ const FLAGS: [(&str, bool); 2] = [("true", true), ("false", false)];
         ("label" = Option<bool>, Query, description = "Whether the short link is printed under the code"),
         ("logo" = Option<bool>, Query, description = "Whether the service's logo stands in its middle; then `ecc` is `H`"),
     ),
-    responses((status = 200, description = "The code", content((String = "image/svg+xml"), (Vec<u8> = "image/png"))))
+    responses((status = 200, description = "The code", content((String = "image/svg+xml"), (inline(PictureBytes) = "image/png"))))
 )]
 pub async fn read(call: Call<LinksRead>, code: Path<String>) -> Result<HttpResponse, Problem> {
     let mut parameters = Parameters::of(call.request.query_string());

@@ -6,7 +6,7 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         RefOr, Schema,
-        schema::{ObjectBuilder, Type},
+        schema::{KnownFormat, ObjectBuilder, SchemaFormat, Type},
     },
 };
 
@@ -19,6 +19,8 @@ pub struct CodeText;
 pub struct TagText;
 pub struct DescriptionText;
 pub struct ScopeText;
+/// No text, but told as one: what a picture is made of.
+pub struct PictureBytes;
 
 /// One line: no controls, no line or paragraph separators, nothing that turns the direction of writing.
 const ONE_LINE: &str = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]*$";
@@ -66,6 +68,10 @@ described! {
         .max_length(Some(200))
         .description(Some("One line, at most 200 characters. Citizens read it when the link is switched off."))
         .examples(["Income tax for individuals"]);
+    PictureBytes as "Picture": ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
+        .description(Some("The picture's bytes."));
     ScopeText as "Scope": ObjectBuilder::new()
         .schema_type(Type::String)
         .enum_values(Some(Scope::ALL.map(Scope::as_str)))
