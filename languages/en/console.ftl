@@ -20,6 +20,7 @@ console-languages-label = Language
 console-moment = { $date }, { $time }
 # What fields of e-mail addresses say to something else.
 console-no-email = This isn’t an e-mail address. It should look like name@agency.example.
+console-cancel = Cancel
 console-copy = Copy
 console-copied = Copied
 console-not-copied = Can’t copy
@@ -83,7 +84,7 @@ mail-password-subject = Your one-time password for { $site }
 mail-password-text =
     Your one-time password is
 
-        { $password }
+    { $password }
 
     It is valid for five minutes, in the browser that asked for it:
     { $address }
@@ -179,3 +180,199 @@ directory-on = Go on searching
 state-on = On
 state-off = Switched off
 state-expired = Expired
+
+## An officer's links
+
+list-title = Your links
+list-create = Create a link
+list-search = Search name, target or description
+list-tag = Tag
+list-state = State
+list-any-state-label = On or off
+list-on-label = On
+list-off-label = Switched off
+list-order = Order
+list-newest-label = Newest first
+list-oldest-label = Oldest first
+list-most-clicks-label = Most clicks
+list-fewest-clicks-label = Fewest clicks
+list-by-name-label = By name
+list-show = Show
+list-nothing = No link matches.
+list-nothing-so-far = No link matches so far.
+list-all = Show all links
+list-none = You have no links yet.
+list-create-first = Create your first link
+# $clicks is the number as it is written, $number chooses between singular and plural.
+list-clicks =
+    { $number ->
+        [one] { $clicks } click
+       *[other] { $clicks } clicks
+    }
+list-copy-label = Copy { $link }
+list-to-clicks = Clicks
+list-to-clicks-label = Clicks of { $code }
+list-pages-label = Pages
+list-first-page = First page
+list-next-page = Next page
+list-transferred = { $link } belongs to its new owner now.
+
+## Above each page of a link
+
+link-menu-label = This link
+link-settings = Settings
+link-clicks = Clicks
+link-history = History
+
+## The fields of a link
+
+fields-mistakes = Nothing was saved. Please mend what is marked below.
+fields-target = Where it leads
+fields-target-hint = A public address that begins with https://
+fields-target-not-https = The address must begin with https:// in lower case.
+fields-target-not-public = This isn’t an address that everybody on the internet can open.
+fields-target-circular = This address leads back to this service.
+fields-target-shortener = This address belongs to a link shortener, which hides where it leads.
+fields-description = Description
+fields-description-hint = One line, for colleagues who look for the link and for citizens who find it switched off. At most { $limit } characters.
+fields-description-mistake = A description is one line of at most { $limit } characters.
+fields-contact = Contact
+fields-contact-hint = An e-mail address to ask about the link, if not yours. Citizens see it when the link is off.
+fields-tags = Tags
+fields-tags-hint = Up to { $limit } words of letters, digits, - and _, with commas between them.
+fields-tag-mistake = A tag has 1 to { $limit } characters of A-Z, a-z, 0-9, _ and -.
+fields-tags-mistake = A link has at most { $limit } tags.
+fields-expires = Ends on
+fields-expires-hint = From then on the link leads nowhere. Empty: it has no end. Time zone: { $timezone }
+fields-expires-mistake = This isn’t a date and time.
+fields-forward-query = Hand on what stands behind a “?” in the visitor’s address, for campaigns that count by it
+
+## Creating a link
+
+create-title = Create a link
+create-code = Name
+create-code-hint = Lower-case letters, digits and hyphens. Empty: a random one that reads well in print. It can’t be changed later.
+create-code-taken = { $code } is taken. A name that was used once is never given to another link.
+create-create = Create the link
+# What is said while a name is being typed is plain text.
+script-code-mistake = A name has 1 to { $limit } characters of a-z, 0-9 and -.
+script-code-taken = { $code } is taken.
+script-code-free = { $code } is free.
+
+## Changing a link
+
+edit-created = The link works now.
+edit-saved = Saved. Visitors go there from now on.
+edit-switched-on = The link is switched on.
+edit-switched-off = The link is switched off. Visitors read that it no longer leads anywhere, and whom to ask.
+edit-stale = <strong>This link was changed while you had it open, so nothing was saved.</strong> Below is what you typed. Compare it with what the link is now, and save again if yours is right.
+edit-target-now = Leads to, now
+edit-description-now = Description, now
+edit-contact-now = Contact, now
+edit-tags-now = Tags, now
+edit-expires-now = Ends on, now
+edit-who-changed = See who changed it
+edit-save = Save
+edit-off-title = Switch off, or give away
+edit-on-title = Switch on, or give away
+edit-never-deleted = A link is never deleted: it may be printed somewhere, and its name never goes to anybody else.
+edit-switch-off = Switch off
+edit-switch-on = Switch on
+edit-give-away = Give to another officer
+edit-qr-title = QR code
+edit-qr-label = QR code of { $link }
+edit-qr-svg = SVG, for print
+edit-qr-png = PNG, { $pixels } pixels
+
+## Giving a link away
+
+transfer-title = Give { $code } to another officer
+transfer-what-follows = The link goes on working. From then on only its new owner sees and changes it; you can’t take it back.
+transfer-owner = The new owner’s e-mail address
+transfer-is-yours = The link is yours already.
+transfer-no-officer = Links are owned by officers only, and this address can’t log in here.
+transfer-stale = The link was changed while this page was open. Look at it again before you give it away.
+transfer-give = Give the link away
+
+## A link's past
+
+history-title = History of { $code }
+history-you = You
+history-key = API key { $key }
+history-operator = The operator of this service
+history-unknown = Somebody unknown
+history-created = { $who } created the link
+history-target = Leads to
+history-state = State
+history-owner = Owner
+history-description = Description
+history-contact = Contact
+history-tags = Tags
+history-expires = Ends on
+history-forward-query = Hands on what stands behind ?
+history-on = on
+history-off = switched off
+history-yes = yes
+history-nothing = nothing
+# Read out between what was and what is.
+history-became = became
+history-pages-label = Pages
+history-newest = Newest
+history-older = Older
+
+## A link's clicks
+
+clicks-title = Clicks of { $code }
+clicks-people = Clicks by people
+clicks-people-hint = Each opening of the link, once. Programs such as curl are people’s tools and count too.
+clicks-bots = Search bots and link previews
+clicks-bots-hint = Search engines, and chat programs that show a preview. Not among the clicks.
+clicks-prefetches = Fetched in advance
+clicks-prefetches-hint = A browser loaded the page in case somebody would open it. Not among the clicks.
+clicks-daily-title = Day by day
+clicks-range-days =
+    { $days ->
+        [one] { $days } day
+       *[other] { $days } days
+    }
+clicks-range-year = One year
+clicks-from = From
+clicks-to = To
+clicks-show = Show
+clicks-no-day = A day looks like 2026-01-31.
+clicks-backwards = The first day is after the last.
+clicks-too-many-days = At most { $limit } days can be asked for at once.
+clicks-in-range =
+    { $number ->
+        [one] { $clicks } click from { $from } to { $to }.
+       *[other] { $clicks } clicks from { $from } to { $to }.
+    }
+clicks-by-day-label = Clicks by day
+clicks-line-label = Line of clicks by day; the table below has the numbers
+clicks-table = The numbers as a table
+clicks-day = Day
+clicks-clicks = Clicks
+clicks-csv = Download as CSV
+clicks-hourly-title = By weekday and hour
+clicks-hourly-hint = Over the link’s whole life. Time zone: { $timezone }
+clicks-by-hour-label = Clicks by weekday and hour
+clicks-map-label = Map of clicks by weekday and hour; the table below has the numbers
+clicks-hour-table-label = Table of clicks by weekday and hour
+clicks-hour = Hour
+# Short: they stand beside the map and above the table.
+clicks-monday-label = Mon
+clicks-tuesday-label = Tue
+clicks-wednesday-label = Wed
+clicks-thursday-label = Thu
+clicks-friday-label = Fri
+clicks-saturday-label = Sat
+clicks-sunday-label = Sun
+clicks-devices-title = Devices
+clicks-bars-label = Bars of clicks by device; the table below has the numbers
+clicks-by-device-label = Clicks by device
+clicks-device = Device
+clicks-desktop-label = Desktop
+clicks-mobile-label = Mobile
+clicks-tablet-label = Tablet
+clicks-others-label = Others
+clicks-share-label = { $clicks } ({ $percent } %)

@@ -235,19 +235,6 @@ pub fn local_page(next: &str) -> Option<&str> {
     Some(next).filter(|_| local && !next.contains("//") && !next.contains(".."))
 }
 
-/// A number with its thousands apart: `1,234,567`.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// `25 November 2026`, on the service's clock.
 pub fn shown_date(app: &App, words: &Language, at: Timestamp) -> Html<'static> {
     words.day(at.to_zoned(app.config.clicks.timezone.clone()).date())

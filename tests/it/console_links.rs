@@ -92,9 +92,9 @@ fn an_officer_creates_finds_edits_and_switches_a_link() {
     let history = unescaped(&amy.sees("/console/links/tax-form/history"));
     for part in [
         "You created the link",
-        &format!("<del>{TARGET}</del>"),
-        "<ins>https://www.example.com/new</ins>",
-        "<ins>switched off</ins>",
+        &format!("<del><bdi>{TARGET}</bdi></del>"),
+        "<ins><bdi>https://www.example.com/new</bdi></ins>",
+        "<ins><bdi>switched off</bdi></ins>",
     ] {
         assert!(history.contains(part), "{part} in {history}");
     }

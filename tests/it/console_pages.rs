@@ -76,6 +76,52 @@ fn every_page_of_the_console_can_be_used_by_everybody_on_every_screen() {
 }
 
 #[test]
+fn a_language_from_right_to_left_turns_the_console_round_but_no_address() {
+    let redis = RedisServer::start();
+    let (_, office) = servers(&redis);
+    let home = home().set("redis.url", redis.url()).set("site.languages", "ar,en");
+    let folder = home.path().join("languages/ar");
+    std::fs::create_dir_all(&folder).expect("the temporary directory can be written");
+    for (file, text) in
+        [("citizens.ftl", include_str!("pages/ar.ftl")), ("console.ftl", include_str!("pages/ar-console.ftl"))]
+    {
+        std::fs::write(folder.join(file), text).expect("it can be written");
+    }
+    let server = home.set("site.languages_dir", folder.parent().expect("ar").display().to_string()).start();
+    server.expect_log("ar/console.ftl: these messages are missing and stay in english");
+    let program = server.program(AMY);
+    let about_all = json!({"code": "tax", "target_url": TARGET, "description": "دليل الضرائب", "tags": ["one"]});
+    program.creates(&about_all);
+    let tab = tab_of(&server, &Desk::of(&office, AMY));
+    tab.speaks("ar-AE");
+    for (page, path) in [
+        ("links", "/console/links"),
+        ("create", "/console/create"),
+        ("link", "/console/links/tax"),
+        ("history", "/console/links/tax/history"),
+        ("statistics", "/console/links/tax/statistics"),
+        ("found", "/console/directory?q=tax"),
+        ("account", "/console/account"),
+    ] {
+        tab.opens(path);
+        assert_eq!(tab.evaluate("[document.documentElement.lang, document.dir]"), json!(["ar", "rtl"]), "{page}");
+        for width in WIDTHS {
+            tab.is_wide(width);
+            tab.assert_good(&format!("{page} in Arabic, {width} px"));
+            tab.pictured(&format!("console-arabic-{page}-{width}"));
+        }
+    }
+    tab.opens("/console/links/tax");
+    assert_eq!(tab.reads(".tabs a[aria-current]"), "الإعدادات");
+    let direction =
+        |selector: &str| tab.evaluate(&format!("getComputedStyle(document.querySelector('{selector}')).direction"));
+    for address in ["#target", "#contact", ".short-url .mono"] {
+        assert_eq!(direction(address), "ltr", "{address} is read from left to right everywhere");
+    }
+    assert_eq!(direction("#description"), "rtl", "what an officer writes runs as its letters do");
+}
+
+#[test]
 fn a_key_is_made_and_revoked_by_keyboard_alone() {
     let redis = RedisServer::start();
     let (server, office) = servers(&redis);

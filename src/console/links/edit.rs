@@ -19,7 +19,12 @@ use crate::{
         page::{Error, Frame, Section, html, see_other, shown_time},
         session::SignedIn,
     },
-    domain::{Code, Description, Email, Link, LinkState, Source, Tag, Tags, Target},
+    domain::{
+        Code, Description, Email, Link, LinkState, Source, Tag, Tags, Target, TargetError,
+        code::CODE_BYTES_MAX,
+        link::{DESCRIPTION_CHARS_MAX, TAG_BYTES_MAX, TAGS_MAX},
+    },
+    languages::{Html, Language, escaped},
     links::{self, Attempt, CreateError, Transfer, Wish},
     routes,
     state::App,
@@ -55,15 +60,15 @@ struct Understood {
 
 /// What is wrong, field by field.
 #[derive(Default)]
-struct Mistakes(Vec<(&'static str, String)>);
+struct Mistakes<'w>(Vec<(&'static str, Html<'w>)>);
 
-impl Mistakes {
-    fn of(&self, field: &str) -> Option<&str> {
-        self.0.iter().find(|(found, _)| *found == field).map(|(_, words)| words.as_str())
+impl<'w> Mistakes<'w> {
+    fn of(&self, field: &str) -> Option<&Html<'w>> {
+        self.0.iter().find(|(found, _)| *found == field).map(|(_, mistake)| mistake)
     }
 
-    fn note<T>(&mut self, field: &'static str, read: Result<T, String>) -> Option<T> {
-        read.map_err(|words| self.0.push((field, words))).ok()
+    fn note<T>(&mut self, field: &'static str, read: Result<T, Html<'w>>) -> Option<T> {
+        read.map_err(|mistake| self.0.push((field, mistake))).ok()
     }
 }
 
@@ -72,7 +77,7 @@ impl Mistakes {
 struct CreatePage<'a> {
     frame: Frame<'a>,
     typed: &'a Typed,
-    mistakes: &'a Mistakes,
+    mistakes: &'a Mistakes<'a>,
     host: &'a str,
     timezone: &'a str,
 }
@@ -83,12 +88,17 @@ struct EditPage<'a> {
     frame: Frame<'a>,
     heading: Heading,
     typed: &'a Typed,
-    mistakes: &'a Mistakes,
+    mistakes: &'a Mistakes<'a>,
     timezone: &'a str,
     is_on: bool,
     done: &'a str,
-    /// What the link is now, when it isn't what the form was made of.
-    now: Option<Typed>,
+    now: Option<Now>,
+}
+
+/// What the link is now, when it isn't what the form was made of.
+struct Now {
+    link: Typed,
+    expires: Option<Html<'static>>,
 }
 
 #[derive(Template)]
@@ -98,7 +108,7 @@ struct TransferPage<'a> {
     code: &'a str,
     owner: &'a str,
     version: u64,
-    mistake: Option<&'a str>,
+    mistake: Option<Html<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -122,11 +132,12 @@ pub async fn new(app: Data<App>, officer: SignedIn) -> Result<HttpResponse, Erro
 pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResponse, Error> {
     let Posted { by: officer, fields } = posted;
     let typed = Typed::read(&fields);
+    let words = &officer.words;
     let mut mistakes = Mistakes::default();
-    let understood = typed.understand(&app, &mut mistakes);
+    let understood = typed.understand(&app, words, &mut mistakes);
     let code = match typed.code.as_str() {
         "" => Some(None),
-        code => mistakes.note("code", code.parse::<Code>().map_err(|error| error.to_string())).map(Some),
+        code => mistakes.note("code", code.parse::<Code>().map_err(|_| no_code(words))).map(Some),
     };
     let (Some(understood), Some(code)) = (understood, code) else {
         return Ok(create_page(&app, &officer, &typed, &mistakes));
@@ -147,24 +158,23 @@ pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResp
         Ok(link) => Ok(see_other(&format!("/console/links/{}?done=created", link.code))),
         Err(CreateError::Store(error)) => Err(error.into()),
         Err(CreateError::CodeTaken(code)) => {
-            mistakes
-                .0
-                .push(("code", format!("{code} is taken. A name that was used once is never given to another link.")));
+            mistakes.0.push(("code", words.create_code_taken(code.as_str())));
             Ok(create_page(&app, &officer, &typed, &mistakes))
         }
     }
 }
 
 /// `GET /console/availability`: a few words for the script, while a code is being typed.
-pub async fn availability(app: Data<App>, _: SignedIn, asked: Query<AskedCode>) -> Result<HttpResponse, Error> {
-    let words = match asked.code.parse::<Code>() {
-        Err(error) => error.to_string(),
+pub async fn availability(app: Data<App>, officer: SignedIn, asked: Query<AskedCode>) -> Result<HttpResponse, Error> {
+    let words = &officer.words;
+    let answer = match asked.code.parse::<Code>() {
+        Err(_) => words.script_code_mistake(CODE_BYTES_MAX),
         Ok(code) if routes::is_reserved(&code) || app.store.find_link(&code).await?.is_some() => {
-            format!("{code} is taken.")
+            words.script_code_taken(code.as_str())
         }
-        Ok(code) => format!("{code} is free."),
+        Ok(code) => words.script_code_free(code.as_str()),
     };
-    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(words))
+    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(answer))
 }
 
 /// `GET /console/links/{code}`.
@@ -185,7 +195,7 @@ pub async fn save(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>) 
     let link = own_link(&app, &officer, &code).await?.link;
     let mut typed = Typed::read(&fields);
     let mut mistakes = Mistakes::default();
-    let Some(understood) = typed.understand(&app, &mut mistakes) else {
+    let Some(understood) = typed.understand(&app, &officer.words, &mut mistakes) else {
         return Ok(edit_page(&app, &officer, &link, &typed, &mistakes, "", StatusCode::UNPROCESSABLE_ENTITY));
     };
     let change = Change {
@@ -235,25 +245,24 @@ pub async fn transfer(app: Data<App>, posted: Posted<SignedIn>, code: Path<Strin
     let Posted { by: officer, fields } = posted;
     let link = own_link(&app, &officer, &code).await?.link;
     let typed = fields.text("owner");
+    let words = &officer.words;
     let refused =
-        |words| Ok(transfer_page(&app, &officer, &link, typed, Some(words), StatusCode::UNPROCESSABLE_ENTITY));
+        |mistake| Ok(transfer_page(&app, &officer, &link, typed, Some(mistake), StatusCode::UNPROCESSABLE_ENTITY));
     let Ok(to) = typed.parse::<Email>() else {
-        return refused("This isn’t an e-mail address. It should look like name@agency.example.");
+        return refused(words.console_no_email());
     };
     if to == officer.email {
-        return refused("The link is yours already.");
+        return refused(words.transfer_is_yours());
     }
     if !app.config.officers.email_domains.matches(&to) {
-        return refused("Links are owned by officers only, and this address can’t log in here.");
+        return refused(words.transfer_no_officer());
     }
     let version = fields.text("version").parse().unwrap_or(0);
     let transfer = Transfer { code: link.code.clone(), to, expected_version: Some(version) };
     match links::transfer(&app, &transfer, &officer.reach(), &Attempt::once(), &officer.actor()).await? {
         Changed::Yes(_) => Ok(see_other(&format!("/console/links?done=transferred&code={}", link.code))),
         Changed::NotFound => Err(Error::NotFound),
-        Changed::Stale(_) => {
-            refused("The link was changed while this page was open. Look at it again before you give it away.")
-        }
+        Changed::Stale(_) => refused(words.transfer_stale()),
     }
 }
 
@@ -291,19 +300,18 @@ impl Typed {
     }
 
     /// Finds every mistake.
-    fn understand(&self, app: &App, mistakes: &mut Mistakes) -> Option<Understood> {
+    fn understand<'w>(&self, app: &App, words: &'w Language, mistakes: &mut Mistakes<'w>) -> Option<Understood> {
         let own_host = app.config.public.base_url.host();
-        let target = mistakes.note("target", Target::parse(&self.target, own_host).map_err(|error| error.to_string()));
+        let target =
+            mistakes.note("target", Target::parse(&self.target, own_host).map_err(|error| no_target(words, error)));
         let description = mistakes.note(
             "description",
-            self.description.parse().map_err(|error: crate::domain::link::InvalidDescription| error.to_string()),
+            self.description.parse().map_err(|_| words.fields_description_mistake(DESCRIPTION_CHARS_MAX)),
         );
-        let contact_email = mistakes.note(
-            "contact",
-            optional(&self.contact, |text| text.parse().map_err(|_| "This isn’t an e-mail address.".to_owned())),
-        );
-        let tags = mistakes.note("tags", read_tags(&self.tags));
-        let expires_at = mistakes.note("expires", optional(&self.expires, |text| read_time(app, text)));
+        let contact_email = mistakes
+            .note("contact", optional(&self.contact, |text| text.parse().map_err(|_| words.console_no_email())));
+        let tags = mistakes.note("tags", read_tags(words, &self.tags));
+        let expires_at = mistakes.note("expires", optional(&self.expires, |text| read_time(app, words, text)));
         Some(Understood {
             target: target?,
             description: description?,
@@ -315,25 +323,38 @@ impl Typed {
     }
 }
 
-fn optional<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, String> {
+fn optional<'w, T>(text: &str, read: impl FnOnce(&str) -> Result<T, Html<'w>>) -> Result<Option<T>, Html<'w>> {
     if text.is_empty() { Ok(None) } else { read(text).map(Some) }
 }
 
-fn read_tags(text: &str) -> Result<Tags, String> {
-    let words = text.split([',', ';', ' ']).map(str::trim).filter(|word| !word.is_empty());
-    let tags: Result<Vec<Tag>, _> = words.map(str::parse::<Tag>).collect();
-    Tags::new(tags.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+fn no_code(words: &Language) -> Html<'static> {
+    escaped(&words.script_code_mistake(CODE_BYTES_MAX))
+}
+
+fn no_target(words: &Language, error: TargetError) -> Html<'_> {
+    match error {
+        TargetError::NotHttps => words.fields_target_not_https(),
+        TargetError::Malformed => words.fields_target_not_public(),
+        TargetError::Circular => words.fields_target_circular(),
+        TargetError::Shortener => words.fields_target_shortener(),
+    }
+}
+
+fn read_tags<'w>(words: &'w Language, text: &str) -> Result<Tags, Html<'w>> {
+    let typed = text.split([',', ';', ' ']).map(str::trim).filter(|word| !word.is_empty());
+    let tags: Result<Vec<Tag>, _> = typed.map(str::parse::<Tag>).collect();
+    let tags = tags.map_err(|_| words.fields_tag_mistake(TAG_BYTES_MAX))?;
+    Tags::new(tags).map_err(|_| words.fields_tags_mistake(TAGS_MAX))
 }
 
 /// A moment on the officer's clock. Of one that comes twice, when clocks go back, the first.
-fn read_time(app: &App, text: &str) -> Result<Timestamp, String> {
-    let words = || "This isn’t a date and time.".to_owned();
-    let local: DateTime = text.parse().map_err(|_| words())?;
-    let zoned = local.to_zoned(app.config.clicks.timezone.clone()).map_err(|_| words())?;
+fn read_time<'w>(app: &App, words: &'w Language, text: &str) -> Result<Timestamp, Html<'w>> {
+    let local: DateTime = text.parse().map_err(|_| words.fields_expires_mistake())?;
+    let zoned = local.to_zoned(app.config.clicks.timezone.clone()).map_err(|_| words.fields_expires_mistake())?;
     Ok(zoned.timestamp())
 }
 
-fn create_page(app: &App, officer: &SignedIn, typed: &Typed, mistakes: &Mistakes) -> HttpResponse {
+fn create_page(app: &App, officer: &SignedIn, typed: &Typed, mistakes: &Mistakes<'_>) -> HttpResponse {
     let status = if mistakes.0.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let page = CreatePage {
         frame: Frame::of(app, officer, Section::Links),
@@ -350,14 +371,13 @@ fn edit_page(
     officer: &SignedIn,
     link: &Link,
     typed: &Typed,
-    mistakes: &Mistakes,
+    mistakes: &Mistakes<'_>,
     done: &str,
     status: StatusCode,
 ) -> HttpResponse {
-    let now = (status == StatusCode::CONFLICT).then(|| {
-        let mut now = Typed::of(app, link);
-        now.expires = link.expires_at.map(|at| shown_time(app, &officer.words, at).to_string()).unwrap_or_default();
-        now
+    let now = (status == StatusCode::CONFLICT).then(|| Now {
+        link: Typed::of(app, link),
+        expires: link.expires_at.map(|at| shown_time(app, &officer.words, at)),
     });
     let page = EditPage {
         frame: Frame::of(app, officer, Section::Links),
@@ -377,7 +397,7 @@ fn transfer_page(
     officer: &SignedIn,
     link: &Link,
     owner: &str,
-    mistake: Option<&str>,
+    mistake: Option<Html<'_>>,
     status: StatusCode,
 ) -> HttpResponse {
     let frame = Frame::of(app, officer, Section::Links);

@@ -14,8 +14,8 @@ use crate::{
         page::{Error, Frame, Section, html, shown_time},
         session::SignedIn,
     },
-    domain::{Email, Link, LinkState, Tag},
-    languages::{Html, Language},
+    domain::{Link, LinkState, Tag},
+    languages::{Html, Language, escaped},
     state::App,
     store::{Actor, Revision},
 };
@@ -33,22 +33,22 @@ pub struct Asked {
 struct HistoryPage<'a> {
     frame: Frame<'a>,
     heading: Heading,
-    moments: Vec<Moment>,
+    moments: Vec<Moment<'a>>,
     next: Option<u64>,
     is_first_page: bool,
 }
 
-struct Moment {
+struct Moment<'a> {
     at: Html<'static>,
-    by: String,
+    by: Html<'a>,
     is_creation: bool,
-    changes: Vec<Difference>,
+    changes: Vec<Difference<'a>>,
 }
 
-struct Difference {
-    label: &'static str,
-    was: Option<String>,
-    is: String,
+struct Difference<'a> {
+    label: Html<'a>,
+    was: Option<Html<'a>>,
+    is: Html<'a>,
 }
 
 /// `GET /console/links/{code}/history`.
@@ -80,31 +80,39 @@ pub async fn show(
     Ok(html(StatusCode::OK, &page))
 }
 
-fn who(officer: &SignedIn, actor: &Actor) -> String {
+fn who<'a>(officer: &'a SignedIn, actor: &Actor) -> Html<'a> {
+    let words = &officer.words;
     match actor {
-        Actor::Session(email) if *email == officer.email => "You".to_owned(),
-        Actor::Session(email) => email.to_string(),
-        Actor::ApiKey(id) => format!("API key {id}"),
-        Actor::Operator => "The operator of this service".to_owned(),
-        Actor::Unknown => "Somebody unknown".to_owned(),
+        Actor::Session(email) if *email == officer.email => words.history_you(),
+        Actor::Session(email) => escaped(email.as_str()),
+        Actor::ApiKey(id) => words.history_key(id),
+        Actor::Operator => words.history_operator(),
+        Actor::Unknown => words.history_unknown(),
     }
 }
 
-fn differences(app: &App, words: &Language, before: Option<&Link>, after: &Link) -> Vec<Difference> {
-    type Show<'s> = (&'static str, &'s dyn Fn(&Link) -> String);
-    let shown: [Show<'_>; 8] = [
-        ("Leads to", &|link| link.target.to_string()),
-        ("State", &|link| if link.state == LinkState::Active { "on" } else { "switched off" }.to_owned()),
-        ("Owner", &|link| link.owner.to_string()),
-        ("Description", &|link| link.description.as_str().to_owned()),
-        ("Contact", &|link| link.contact_email.as_ref().map(Email::to_string).unwrap_or_default()),
-        ("Tags", &|link| link.tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", ")),
-        ("Ends on", &|link| link.expires_at.map(|at| shown_time(app, words, at).to_string()).unwrap_or_default()),
-        ("Hands on what stands behind ?", &|link| if link.forward_query { "yes" } else { "" }.to_owned()),
+fn differences<'w>(app: &App, words: &'w Language, before: Option<&Link>, after: &Link) -> Vec<Difference<'w>> {
+    type Show<'s, 'w> = (Html<'w>, &'s dyn Fn(&Link) -> Html<'w>);
+    let nothing = || Html::trusted("");
+    let shown: [Show<'_, 'w>; 8] = [
+        (words.history_target(), &|link| escaped(link.target.as_str())),
+        (words.history_state(), &|link| match link.state {
+            LinkState::Active => words.history_on(),
+            LinkState::Inactive => words.history_off(),
+        }),
+        (words.history_owner(), &|link| escaped(link.owner.as_str())),
+        (words.history_description(), &|link| escaped(link.description.as_str())),
+        (words.history_contact(), &|link| {
+            link.contact_email.as_ref().map_or_else(nothing, |email| escaped(email.as_str()))
+        }),
+        (words.history_tags(), &|link| escaped(&link.tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(", "))),
+        (words.history_expires(), &|link| link.expires_at.map_or_else(nothing, |at| shown_time(app, words, at))),
+        (words.history_forward_query(), &|link| if link.forward_query { words.history_yes() } else { nothing() }),
     ];
-    let difference = |(label, show): Show<'_>| {
+    let difference = |(label, show): Show<'_, 'w>| {
         let (was, is) = (before.map(show), show(after));
-        (was.as_deref().unwrap_or_default() != is).then_some(Difference { label, was, is })
+        let is_other = was.as_ref().map_or("", Html::as_str) != is.as_str();
+        is_other.then_some(Difference { label, was, is })
     };
     shown.into_iter().filter_map(difference).collect()
 }

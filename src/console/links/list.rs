@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::State;
 use crate::{
     console::{
-        page::{Error, Frame, Section, grouped, html, query_value, shown_date},
+        page::{Error, Frame, Section, html, query_value, shown_date},
         session::SignedIn,
     },
     domain::{Code, LinkState, Tag},
@@ -28,12 +28,13 @@ const PAGE: usize = 25;
 /// Characters of a search text.
 const SEARCH_CHARS_MAX: usize = 200;
 
-const SORTS: [(&str, &str, Sort); 5] = [
-    ("newest", "Newest first", Sort::NewestFirst),
-    ("oldest", "Oldest first", Sort::OldestFirst),
-    ("most", "Most clicks", Sort::MostClicks),
-    ("fewest", "Fewest clicks", Sort::FewestClicks),
-    ("code", "By name", Sort::Code),
+/// As the address names them.
+const SORTS: [(&str, Sort); 5] = [
+    ("newest", Sort::NewestFirst),
+    ("oldest", Sort::OldestFirst),
+    ("most", Sort::MostClicks),
+    ("fewest", Sort::FewestClicks),
+    ("code", Sort::Code),
 ];
 
 /// What the list's address says.
@@ -54,10 +55,10 @@ pub struct Asked {
 struct ListPage<'a> {
     frame: Frame<'a>,
     asked: &'a Asked,
-    sorts: &'static [(&'static str, &'static str, Sort)],
+    sorts: [(&'static str, Html<'a>); 5],
     rows: Vec<Row>,
     is_filtered: bool,
-    done: Option<String>,
+    done: Option<Html<'static>>,
     next: Option<String>,
     first: String,
 }
@@ -70,7 +71,7 @@ pub struct Row {
     pub description: String,
     pub tags: Vec<String>,
     pub state: State,
-    pub clicks: String,
+    pub clicks: Html<'static>,
     pub created: Html<'static>,
 }
 
@@ -84,7 +85,7 @@ impl Row {
             description: link.description.as_str().to_owned(),
             tags: link.tags.iter().map(Tag::to_string).collect(),
             state: State::of(link),
-            clicks: grouped(listed.clicks),
+            clicks: words.list_clicks(words.number(listed.clicks), listed.clicks),
             created: shown_date(app, words, link.created_at),
         }
     }
@@ -98,14 +99,24 @@ pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Res
     let page = ListPage {
         frame: Frame::of(&app, &officer, Section::Links),
         asked: &asked,
-        sorts: &SORTS,
+        sorts: SORTS.map(|(word, sort)| (word, name_of(sort, &officer.words))),
         is_filtered: !(asked.q.is_empty() && asked.tag.is_empty() && asked.state.is_empty()),
-        done: asked.done(&app),
+        done: asked.done(&app, &officer.words),
         next: found.next.map(|place| format!("{}after={}~{}", asked.same_list(), place.rank, place.code)),
         first: asked.same_list(),
         rows,
     };
     Ok(html(StatusCode::OK, &page))
+}
+
+fn name_of(sort: Sort, words: &Language) -> Html<'_> {
+    match sort {
+        Sort::NewestFirst => words.list_newest_label(),
+        Sort::OldestFirst => words.list_oldest_label(),
+        Sort::MostClicks => words.list_most_clicks_label(),
+        Sort::FewestClicks => words.list_fewest_clicks_label(),
+        Sort::Code => words.list_by_name_label(),
+    }
 }
 
 impl Asked {
@@ -117,7 +128,7 @@ impl Asked {
             state: LinkState::ALL.into_iter().find(|state| state.as_str() == self.state),
             tags: self.tag.trim().parse().into_iter().collect(),
         };
-        let sort = SORTS.iter().find(|(word, _, _)| *word == self.sort).map_or(Sort::NewestFirst, |(_, _, sort)| *sort);
+        let sort = SORTS.iter().find(|(word, _)| *word == self.sort).map_or(Sort::NewestFirst, |(_, sort)| *sort);
         BrowseQuery { limit: PAGE, sort, after: self.after(), filter }
     }
 
@@ -138,10 +149,10 @@ impl Asked {
         address
     }
 
-    fn done(&self, app: &App) -> Option<String> {
+    fn done(&self, app: &App, words: &Language) -> Option<Html<'static>> {
         let code: Code = self.code.parse().ok()?;
         match self.done.as_str() {
-            "transferred" => Some(format!("{} belongs to its new owner now.", app.short_url(code.as_str()))),
+            "transferred" => Some(words.list_transferred(app.short_url(code.as_str()))),
             _ => None,
         }
     }

@@ -17,17 +17,20 @@ use serde::Deserialize;
 use super::{Heading, Tab, own_link};
 use crate::{
     console::{
-        page::{Error, Frame, Section, grouped, html},
+        page::{Error, Frame, Section, html},
         session::SignedIn,
     },
-    domain::statistics::{Days, Statistics},
+    domain::statistics::{DAYS_MAX, Days, InvalidDays, Statistics},
+    languages::{Html, Language},
     state::App,
 };
 
 /// Weeks begin on Monday; the counters' on Sunday.
-const WEEKDAYS: [(u8, &str); 7] = [(1, "Mon"), (2, "Tue"), (3, "Wed"), (4, "Thu"), (5, "Fri"), (6, "Sat"), (0, "Sun")];
+const WEEKDAYS: [u8; 7] = [1, 2, 3, 4, 5, 6, 0];
 
-const RANGES: [(i32, &str); 4] = [(7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "One year")];
+/// In days.
+const RANGES: [u32; 4] = [7, 30, 90, YEAR];
+const YEAR: u32 = 365;
 
 /// The line's picture: width and height of its field, and where that begins.
 const FIELD: (u32, u32) = (720, 180);
@@ -49,22 +52,22 @@ pub struct Asked {
 struct StatisticsPage<'a> {
     frame: Frame<'a>,
     heading: Heading,
-    total: String,
-    bots: String,
-    prefetches: String,
+    total: Html<'static>,
+    bots: Html<'static>,
+    prefetches: Html<'static>,
     from: Date,
     to: Date,
-    ranges: Vec<Range>,
-    mistake: Option<String>,
-    in_range: String,
+    ranges: Vec<Range<'a>>,
+    mistake: Option<Html<'a>>,
+    in_range: Html<'static>,
     line: Line,
-    hours: Vec<HourRow>,
-    devices: Vec<Device>,
+    hours: Vec<HourRow<'a>>,
+    devices: Vec<Device<'a>>,
     timezone: &'a str,
 }
 
-struct Range {
-    words: &'static str,
+struct Range<'a> {
+    words: Html<'a>,
     from: Date,
     to: Date,
     is_shown: bool,
@@ -74,13 +77,13 @@ struct Range {
 struct Line {
     points: String,
     area: String,
-    top: String,
+    top: Html<'static>,
     bottom_y: u32,
-    days: Vec<(Date, String)>,
+    days: Vec<(Date, Html<'static>)>,
 }
 
-struct HourRow {
-    name: &'static str,
+struct HourRow<'a> {
+    name: Html<'a>,
     y: usize,
     cells: Vec<Cell>,
 }
@@ -92,9 +95,9 @@ struct Cell {
     clicks: u64,
 }
 
-struct Device {
-    name: &'static str,
-    clicks: String,
+struct Device<'a> {
+    name: Html<'a>,
+    clicks: Html<'static>,
     y: usize,
     width: u64,
     percent: u64,
@@ -109,34 +112,38 @@ pub async fn show(
 ) -> Result<HttpResponse, Error> {
     let link = own_link(&app, &officer, &code).await?.link;
     let today = today(&app);
+    let words = &*officer.words;
     let (days, mistake) = match asked.days(today) {
         Ok(days) => (days, None),
-        Err(words) => (Days::asked(None, None, today).map_err(|_| Error::NotFound)?, Some(words)),
+        Err(mistake) => (Days::asked(None, None, today).map_err(|_| Error::NotFound)?, Some(mistake.said(words))),
     };
     let statistics = app.store.statistics(&link.code, days).await?;
     let from = statistics.daily.first().map_or(today, |(day, _)| *day);
     let to = statistics.daily.last().map_or(today, |(day, _)| *day);
-    let range = |(days, words): (i32, &'static str)| {
-        let first = today.saturating_sub((days - 1).days());
+    let range = |days: u32| {
+        let first = today.saturating_sub((i64::from(days) - 1).days());
+        let words = if days == YEAR { words.clicks_range_year() } else { words.clicks_range_days(days) };
         Range { words, from: first, to: today, is_shown: (first, today) == (from, to) }
     };
+    let in_range = statistics.daily.iter().map(|(_, clicks)| clicks).sum();
+    let status = if mistake.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let page = StatisticsPage {
         frame: Frame::of(&app, &officer, Section::Links),
         heading: Heading::of(&app, &link, Tab::Clicks),
-        total: grouped(statistics.total),
-        bots: grouped(statistics.bots),
-        prefetches: grouped(statistics.prefetches),
+        total: words.number(statistics.total),
+        bots: words.number(statistics.bots),
+        prefetches: words.number(statistics.prefetches),
         from,
         to,
         ranges: RANGES.into_iter().map(range).collect(),
-        in_range: grouped(statistics.daily.iter().map(|(_, clicks)| clicks).sum()),
-        line: Line::of(&statistics),
-        hours: heat_map(&statistics),
-        devices: devices(&statistics),
+        in_range: words.clicks_in_range(words.number(in_range), words.day(from), in_range, words.day(to)),
+        line: Line::of(words, &statistics),
+        hours: heat_map(words, &statistics),
+        devices: devices(words, &statistics),
         timezone: app.config.clicks.timezone.iana_name().unwrap_or("UTC"),
-        mistake: mistake.clone(),
+        mistake,
     };
-    Ok(html(if mistake.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &page))
+    Ok(html(status, &page))
 }
 
 /// `GET /console/links/{code}/clicks.csv`: dates and numbers, nothing that would need a quote.
@@ -160,12 +167,28 @@ pub async fn csv(
 }
 
 impl Asked {
-    fn days(&self, today: Date) -> Result<Days, String> {
+    fn days(&self, today: Date) -> Result<Days, Mistake> {
         let date = |text: &str| match text {
             "" => Ok(None),
-            text => text.parse().map(Some).map_err(|_| "A day looks like 2026-01-31.".to_owned()),
+            text => text.parse().map(Some).map_err(|_| Mistake::NoDay),
         };
-        Days::asked(date(&self.from)?, date(&self.to)?, today).map_err(|error| error.to_string())
+        Days::asked(date(&self.from)?, date(&self.to)?, today).map_err(Mistake::Days)
+    }
+}
+
+/// What can be wrong with the days that are asked for.
+enum Mistake {
+    NoDay,
+    Days(InvalidDays),
+}
+
+impl Mistake {
+    fn said(self, words: &Language) -> Html<'_> {
+        match self {
+            Self::NoDay => words.clicks_no_day(),
+            Self::Days(InvalidDays::Backwards) => words.clicks_backwards(),
+            Self::Days(InvalidDays::TooMany) => words.clicks_too_many_days(DAYS_MAX.unsigned_abs()),
+        }
     }
 }
 
@@ -174,7 +197,7 @@ fn today(app: &App) -> Date {
 }
 
 impl Line {
-    fn of(statistics: &Statistics) -> Self {
+    fn of(words: &Language, statistics: &Statistics) -> Self {
         let highest = statistics.daily.iter().map(|(_, clicks)| *clicks).max().unwrap_or(0).max(1);
         let ((width, height), (left, top)) = (FIELD, FIELD_AT);
         let last = u64::try_from(statistics.daily.len().saturating_sub(1)).unwrap_or(u64::MAX).max(1);
@@ -187,39 +210,51 @@ impl Line {
         let points = points.join(" ");
         let bottom_y = top + height;
         let area = format!("{left},{bottom_y} {points} {},{bottom_y}", left + width);
-        let days = statistics.daily.iter().map(|(day, clicks)| (*day, grouped(*clicks))).collect();
-        Self { points, area, top: grouped(highest), bottom_y, days }
+        let days = statistics.daily.iter().map(|(day, clicks)| (*day, words.number(*clicks))).collect();
+        Self { points, area, top: words.number(highest), bottom_y, days }
     }
 }
 
-fn heat_map(statistics: &Statistics) -> Vec<HourRow> {
+fn heat_map<'w>(words: &'w Language, statistics: &Statistics) -> Vec<HourRow<'w>> {
     let highest = statistics.hours_of_week.iter().map(|hour| hour.clicks).max().unwrap_or(0).max(1);
     let clicks_at = |weekday: u8, hour: u8| {
         let found = statistics.hours_of_week.iter().find(|found| (found.weekday, found.hour) == (weekday, hour));
         found.map_or(0, |found| found.clicks)
     };
-    let row = |(index, (weekday, name)): (usize, (u8, &'static str))| {
+    let row = |(index, weekday): (usize, u8)| {
         let cell = |hour: u8| {
             let clicks = clicks_at(weekday, hour);
             Cell { hour, x: 48 + 30 * usize::from(hour), shade: (clicks * SHADES).div_ceil(highest), clicks }
         };
-        HourRow { name, y: 20 + 26 * index, cells: (0..24).map(cell).collect() }
+        HourRow { name: weekday_name(weekday, words), y: 20 + 26 * index, cells: (0..24).map(cell).collect() }
     };
     WEEKDAYS.into_iter().enumerate().map(row).collect()
 }
 
-fn devices(statistics: &Statistics) -> Vec<Device> {
+fn weekday_name(weekday: u8, words: &Language) -> Html<'_> {
+    match weekday {
+        1 => words.clicks_monday_label(),
+        2 => words.clicks_tuesday_label(),
+        3 => words.clicks_wednesday_label(),
+        4 => words.clicks_thursday_label(),
+        5 => words.clicks_friday_label(),
+        6 => words.clicks_saturday_label(),
+        _ => words.clicks_sunday_label(),
+    }
+}
+
+fn devices<'w>(words: &'w Language, statistics: &Statistics) -> Vec<Device<'w>> {
     let devices = &statistics.devices;
     let total = (devices.desktop + devices.mobile + devices.tablet + devices.others).max(1);
     let all = [
-        ("Desktop", devices.desktop),
-        ("Mobile", devices.mobile),
-        ("Tablet", devices.tablet),
-        ("Others", devices.others),
+        (words.clicks_desktop_label(), devices.desktop),
+        (words.clicks_mobile_label(), devices.mobile),
+        (words.clicks_tablet_label(), devices.tablet),
+        (words.clicks_others_label(), devices.others),
     ];
-    let device = |(index, (name, clicks)): (usize, (&'static str, u64))| Device {
+    let device = |(index, (name, clicks)): (usize, (Html<'w>, u64))| Device {
         name,
-        clicks: grouped(clicks),
+        clicks: words.number(clicks),
         y: 8 + 34 * index,
         width: clicks * 480 / total,
         percent: clicks * 100 / total,
