@@ -5,12 +5,15 @@
 //! SVG is opened. Its font tells `0` from `o` and `1` from `l`, since people type what they read.
 //!
 //! A logo covers modules, so a code with one is always made with the strongest error correction, of which the logo takes about a third.
+//!
+//! Correction mends whole bytes of eight modules, and a stain spoils every byte that it touches. In a small code that makes a fifth of dirt more
+//! than the third that `H` mends; with smaller modules fewer lie on the stain's edge. So a code with `H` has at least [`TOUGH_VERSION`].
 
 use std::fmt::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use epaint_default_fonts::HACK_REGULAR;
-use qrcode::{Color, EcLevel, QrCode};
+use qrcode::{Color, EcLevel, QrCode, Version};
 use resvg::{
     tiny_skia::{
         FillRule, FilterQuality, Mask, Path as Outline, PathBuilder, PathSegment, Pixmap, PixmapPaint, Transform,
@@ -31,13 +34,21 @@ pub const MARGIN_DEFAULT: u32 = 4;
 /// Of a PNG logo's sides, in pixels: a small file can hold a very large picture.
 const LOGO_SIDE_MAX: u32 = 2048;
 
+/// 61 modules a side. With zbarimg, of 48 square and round stains of a fifth of the code, in eight places and three shades, as large as 2 cm
+/// at 300 dots an inch, version 5 is read through 19, 9 through 41 and 11 through all; 12 and more come to less again. A module is then 0.29 mm
+/// on a print of 2 cm, margin included.
+const TOUGH_VERSION: i16 = 11;
+/// Where a module would have fewer pixels than this, a code that is easier to see is worth more than one that withstands dirt.
+const TOUGH_MODULE_PIXELS_MIN: u32 = 3;
+
 /// Letters in a line of the label, before it is broken. A line as wide as the code is then some 1 mm high on a code of 2 cm.
 const LABEL_LINE_MAX: usize = 40;
 /// Height of the label's letters, as a part of the code's width, when the line is short.
 const LABEL_HEIGHT_MAX: f32 = 0.1;
 const LINE_SPACING: f32 = 1.25;
 
-/// How much of a code may be covered or dirty: about 7, 15, 25 and 30 %.
+/// How much of what a code says may be spoilt: about 7, 15, 25 and 30 %. With `H` a stain may cover a fifth of the code, wherever it leaves the
+/// squares in the corners free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Correction {
     L,
@@ -96,7 +107,7 @@ pub struct NoLogo(String);
 ///
 /// When it can't be drawn so.
 pub fn draw(short_url: &str, format: Format, look: Look, logo: Option<&Logo>) -> Result<Vec<u8>, QrError> {
-    let plan = Plan::new(short_url, look, logo)?;
+    let plan = Plan::new(short_url, format, look, logo)?;
     match format {
         Format::Svg => Ok(plan.to_svg(look.size).into_bytes()),
         Format::Png => plan.to_png(look.size),
@@ -122,14 +133,14 @@ struct Frame {
 }
 
 impl<'l> Plan<'l> {
-    fn new(short_url: &'l str, look: Look, logo: Option<&'l Logo>) -> Result<Self, QrError> {
+    fn new(short_url: &'l str, format: Format, look: Look, logo: Option<&'l Logo>) -> Result<Self, QrError> {
         let level = match (logo, look.correction) {
             (Some(_), _) | (None, Correction::H) => EcLevel::H,
             (None, Correction::Q) => EcLevel::Q,
             (None, Correction::M) => EcLevel::M,
             (None, Correction::L) => EcLevel::L,
         };
-        let code = QrCode::with_error_correction_level(short_url, level).map_err(|_| QrError::TooLong)?;
+        let code = encode(short_url, level, format, look)?;
         let side = u32::try_from(code.width()).expect("177 modules at most");
         let mut dark: Vec<bool> = code.to_colors().into_iter().map(|color| color == Color::Dark).collect();
         let frame = Frame::in_the_middle_of(side);
@@ -218,6 +229,20 @@ impl<'l> Plan<'l> {
         });
         Ok(encode_png(&ink, picture.as_ref()))
     }
+}
+
+/// The smallest code that holds the text, or with `H` a tough one where there is room for it.
+fn encode(text: &str, level: EcLevel, format: Format, look: Look) -> Result<QrCode, QrError> {
+    let tough = Version::Normal(TOUGH_VERSION);
+    let modules = u32::try_from(tough.width()).expect("177 modules at most") + 2 * look.margin;
+    let has_room = format == Format::Svg || look.size / modules >= TOUGH_MODULE_PIXELS_MIN;
+    if level == EcLevel::H
+        && has_room
+        && let Ok(code) = QrCode::with_version(text, tough, level)
+    {
+        return Ok(code);
+    }
+    QrCode::with_error_correction_level(text, level).map_err(|_| QrError::TooLong)
 }
 
 impl Frame {
@@ -566,27 +591,44 @@ mod tests {
         assert_eq!((middle.red(), middle.green(), middle.blue()), (10, 60, 160));
     }
 
-    /// Whether a print of 2 cm is read when a square stain covers this part of the code, its middle at `at`.
+    /// Whether a print of 2 cm is read when a square stain covers this part of the code, its middle at `at` of the code.
     fn is_read_through(part: f32, at: (f32, f32), shade: u8, logo: Option<&Logo>) -> bool {
         let mut picture = png(Look { size: PRINTED_2_CM, ..LOOK }, logo);
-        // 37 modules of 45 are the code, the others its margin.
-        let half = f32::sqrt(part) * 37.0 / 45.0 / 2.0;
-        picture.stain((at.0 - half, at.1 - half), (at.0 + half, at.1 + half), shade);
+        // 61 modules of 3 pixels are the code, the others its margin.
+        let (side, half) = (61.0 * 3.0 / as_f32(PRINTED_2_CM), f32::sqrt(part) / 2.0);
+        let place = |at: f32| (1.0 - side) / 2.0 + at * side;
+        let (from, to) = ((at.0 - half, at.1 - half), (at.0 + half, at.1 + half));
+        picture.stain((place(from.0), place(from.1)), (place(to.0), place(to.1)), shade);
         picture.read().as_deref() == Some(SHORT_URL)
     }
 
     #[test]
-    fn a_print_of_2_cm_is_read_though_a_part_of_it_is_stained_or_scratched_off() {
+    fn a_print_of_2_cm_is_read_though_a_fifth_of_it_is_stained_or_scratched_off() {
         let [svg_logo, png_logo] = logos();
-        for shade in [90, 255] {
-            assert!(is_read_through(0.2, (0.7, 0.7), shade, None), "a fifth, in the lower right: {shade}");
-            for at in [(0.5, 0.5), (0.7, 0.7), (0.5, 0.7), (0.7, 0.5), (0.6, 0.6)] {
-                assert!(is_read_through(0.12, at, shade, None), "12 % around {at:?}: {shade}");
+        let middle = (0.5, 0.5);
+        for shade in [0, 90, 255] {
+            for at in [middle, (0.5, 0.7), (0.7, 0.5), (0.6, 0.6), (0.7, 0.7), (0.55, 0.45), (0.45, 0.55)] {
+                assert!(is_read_through(0.2, at, shade, None), "a fifth around {at:?}: {shade}");
                 for logo in [&svg_logo, &png_logo] {
-                    assert!(is_read_through(0.1, at, shade, Some(logo)), "10 % and a logo, around {at:?}: {shade}");
+                    assert!(is_read_through(0.12, at, shade, Some(logo)), "12 % and a logo, around {at:?}: {shade}");
                 }
             }
+            for logo in [&svg_logo, &png_logo] {
+                assert!(is_read_through(0.2, middle, shade, Some(logo)), "a fifth, the logo in it: {shade}");
+            }
         }
+    }
+
+    #[test]
+    fn a_code_is_tough_where_there_is_room_and_else_as_small_as_can_be() {
+        let modules = |format, size, margin, correction| {
+            let look = Look { size, margin, correction, label: false };
+            Plan::new(SHORT_URL, format, look, None).expect("a code").side
+        };
+        assert_eq!(modules(Format::Svg, SIZE_MIN, 4, Correction::H), 61);
+        assert_eq!(modules(Format::Png, 3 * 69, 4, Correction::H), 61);
+        assert_eq!(modules(Format::Png, 3 * 69 - 1, 4, Correction::H), 37);
+        assert_eq!(modules(Format::Svg, SIZE_DEFAULT, 4, Correction::Q), 33);
     }
 
     #[test]

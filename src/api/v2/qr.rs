@@ -29,7 +29,7 @@ const FLAGS: [(&str, bool); 2] = [("true", true), ("false", false)];
         ("format" = Option<String>, Query, description = "`svg` (the default) or `png`", pattern = "^(svg|png)$"),
         ("size" = Option<u32>, Query, description = "Width in pixels, 512 when it isn't said", minimum = 32, maximum = 2048),
         ("margin" = Option<u32>, Query, description = "Modules around the code, 4 when it isn't said", minimum = 0, maximum = 32),
-        ("ecc" = Option<String>, Query, description = "Error correction: `L`, `M` (the default), `Q` or `H`", pattern = "^[LMQH]$"),
+        ("ecc" = Option<String>, Query, description = "Error correction: `L`, `M`, `Q` or `H` (the default), with which a fifth of the code may be dirty", pattern = "^[LMQH]$"),
         ("label" = Option<bool>, Query, description = "Whether the short link is printed under the code"),
         ("logo" = Option<bool>, Query, description = "Whether the service's logo stands in its middle; then `ecc` is `H`"),
     ),
@@ -40,7 +40,7 @@ pub async fn read(call: Call<LinksRead>, code: Path<String>) -> Result<HttpRespo
     let format = parameters.one("format", choice(&FORMATS)).unwrap_or(Format::Svg);
     let size = parameters.one("size", number(SIZE_MIN as usize, SIZE_MAX as usize));
     let margin = parameters.one("margin", number(0, MARGIN_MAX as usize));
-    let correction = parameters.one("ecc", choice(&CORRECTIONS)).unwrap_or(Correction::M);
+    let correction = parameters.one("ecc", choice(&CORRECTIONS)).unwrap_or(Correction::H);
     let label = parameters.one("label", choice(&FLAGS)).unwrap_or(false);
     let wants_logo = parameters.one("logo", choice(&FLAGS)).unwrap_or(false);
     let logo = call.app.site.qr_logo.as_ref().filter(|_| wants_logo);

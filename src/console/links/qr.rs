@@ -54,7 +54,7 @@ async fn draw(
 ) -> Result<HttpResponse, Error> {
     let link = own_link(app, officer, code).await?.link;
     let size = asked.size.unwrap_or(SIZE_DEFAULT).clamp(qr::SIZE_MIN, qr::SIZE_MAX);
-    let look = Look { size, margin: MARGIN, correction: Correction::Q, label: true };
+    let look = Look { size, margin: MARGIN, correction: Correction::H, label: true };
     let short_url = app.short_url(link.code.as_str());
     // A large picture takes tens of milliseconds to draw: aside, so that nobody's redirect waits for it.
     let drawn = actix_web::web::block(move || qr::draw(&short_url, format, look, None)).await;
