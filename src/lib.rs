@@ -4,7 +4,7 @@
 //! what it doesn't know; paths that aren't codes are in the table of [`routes`]. Before the answer leaves, [`clicks`] has written the click to the
 //! journal on disk; a thread of its own brings it to Redis, exactly once.
 //!
-//! Officers' programs come in by [`api`], are recognised by [`auth`], and act through [`links`] and [`keys`] on the same store; officers themselves use
+//! Officers' programs come in by [`api`], are recognised by [`auth`], and act through [`links`], [`bulk`] and [`keys`] on the same store; officers themselves use
 //! the [`console`] in a browser, and log in with a password that [`mail`] brings them. [`operator`] shows
 //! [`metrics`] and health on a port of its own. [`server`] starts and stops all of it; [`cli`] is the command line.
 //!
@@ -25,8 +25,11 @@ pub mod operator;
 pub mod redirect;
 
 pub mod auth;
+pub mod bulk;
+pub mod export;
 pub mod keys;
 pub mod links;
+pub mod uploads;
 
 pub mod cache;
 pub mod clicks;

@@ -1,12 +1,13 @@
 //! What officers do to links, whichever API or page they do it through: the rules above the store.
 
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     domain::{Code, Description, Email, Link, LinkState, Source, Tags, Target},
     routes,
     state::App,
-    store::{Actor, BrowseQuery, Browsed, Change, Changed, Created, NewLink, Reach, Revision, StoreError},
+    store::{Actor, BrowseQuery, Browsed, Change, Changed, Created, Held, NewLink, Reach, Revision, StoreError},
 };
 
 /// Draws of a random code. At ten million links each is free with 99.999 %.
@@ -60,6 +61,14 @@ impl Attempt {
     /// One that won't be repeated.
     pub fn once() -> Self {
         Self { at: Timestamp::now(), seed: None, mark: None }
+    }
+
+    /// That of a request which may be repeated.
+    pub fn of(held: &Held) -> Self {
+        // Told apart from all other attempts: 32 bits beside a time and an officer.
+        let digest = Sha256::new().chain_update("mark").chain_update(held.seed()).finalize();
+        let mark = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        Self { at: held.at(), seed: Some(held.seed().to_owned()), mark: Some(mark) }
     }
 
     fn draw(&self, number: u64) -> Code {

@@ -93,6 +93,8 @@ pub enum Operation {
     KeyWrite,
     SessionRead,
     SessionWrite,
+    UploadRead,
+    UploadWrite,
     OtpWrite,
     Totals,
     Idempotency,
@@ -100,7 +102,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Resolve,
         Self::LinkRead,
         Self::LinkWrite,
@@ -112,6 +114,8 @@ impl Operation {
         Self::KeyWrite,
         Self::SessionRead,
         Self::SessionWrite,
+        Self::UploadRead,
+        Self::UploadWrite,
         Self::OtpWrite,
         Self::Totals,
         Self::Idempotency,
@@ -131,6 +135,8 @@ impl Operation {
             Self::KeyWrite => "key_write",
             Self::SessionRead => "session_read",
             Self::SessionWrite => "session_write",
+            Self::UploadRead => "upload_read",
+            Self::UploadWrite => "upload_write",
             Self::OtpWrite => "otp_write",
             Self::Totals => "totals",
             Self::Idempotency => "idempotency",

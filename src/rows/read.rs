@@ -21,7 +21,7 @@ use super::{
 /// Of one row. A target has 2,082 bytes at most; a quotation mark that is never closed makes the rest of a file one row.
 const ROW_BYTES_MAX: usize = 256 * 1024;
 const COLUMNS_MAX: usize = 200;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One row's cells; what isn't there is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,11 @@ pub struct Record {
 impl Record {
     pub fn cell(&self, field: Field) -> &str {
         &self.cells[field as usize]
+    }
+
+    /// Has the row say something else in a cell.
+    pub fn replace(&mut self, field: Field, text: String) {
+        self.cells[field as usize] = text;
     }
 
     fn set(&mut self, meaning: Meaning, text: &str) {

@@ -5,13 +5,30 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Field, TAG_SEPARATOR};
+use super::{Field, TAG_SEPARATOR, read::BYTE_ORDER_MARK};
 use crate::domain::{Email, Link, Tag};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Csv,
     Json,
+}
+
+impl Form {
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Csv => "text/csv; charset=utf-8",
+            Self::Json => "application/x-ndjson",
+        }
+    }
+
+    /// Of a file's name.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Json => "ndjson",
+        }
+    }
 }
 
 /// Collects rows until somebody takes what there is.
@@ -25,14 +42,21 @@ impl Writer {
     pub fn new(form: Form) -> Self {
         let mut writer = Self { form, bytes: Vec::new() };
         if form == Form::Csv {
-            writer.push_cells(Field::ALL.map(Field::name).into_iter().map(Cow::Borrowed));
+            push_cells(&mut writer.bytes, Field::ALL.map(Field::name));
         }
+        writer
+    }
+
+    /// As CSV for a spreadsheet, which takes the text for UTF-8 only behind a byte order mark.
+    pub fn for_spreadsheets() -> Self {
+        let mut writer = Self::new(Form::Csv);
+        writer.bytes.splice(0..0, BYTE_ORDER_MARK.iter().copied());
         writer
     }
 
     pub fn push(&mut self, link: &Link, clicks: u64) {
         match self.form {
-            Form::Csv => self.push_cells(Field::ALL.into_iter().map(|field| cell(field, link, clicks))),
+            Form::Csv => push_cells(&mut self.bytes, Field::ALL.into_iter().map(|field| cell(field, link, clicks))),
             Form::Json => {
                 serde_json::to_writer(&mut self.bytes, &Object::of(link, clicks))
                     .expect("a Vec takes everything, and an object is texts and numbers");
@@ -45,23 +69,24 @@ impl Writer {
     pub fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
     }
+}
 
-    fn push_cells<'c>(&mut self, cells: impl Iterator<Item = Cow<'c, str>>) {
-        for (index, cell) in cells.enumerate() {
-            if index > 0 {
-                self.bytes.push(b',');
-            }
-            let cell = defuse(&cell);
-            if cell.contains(['"', ',', '\n', '\r']) {
-                self.bytes.push(b'"');
-                self.bytes.extend_from_slice(cell.replace('"', "\"\"").as_bytes());
-                self.bytes.push(b'"');
-            } else {
-                self.bytes.extend_from_slice(cell.as_bytes());
-            }
+/// A row of CSV, whatever its cells hold.
+pub fn push_cells<C: AsRef<str>>(bytes: &mut Vec<u8>, cells: impl IntoIterator<Item = C>) {
+    for (index, cell) in cells.into_iter().enumerate() {
+        if index > 0 {
+            bytes.push(b',');
         }
-        self.bytes.push(b'\n');
+        let cell = defuse(cell.as_ref());
+        if cell.contains(['"', ',', '\n', '\r']) {
+            bytes.push(b'"');
+            bytes.extend_from_slice(cell.replace('"', "\"\"").as_bytes());
+            bytes.push(b'"');
+        } else {
+            bytes.extend_from_slice(cell.as_bytes());
+        }
     }
+    bytes.push(b'\n');
 }
 
 /// The text of a cell that a spreadsheet would run, with an apostrophe before it: then it is text to all of them. A text that looks as if

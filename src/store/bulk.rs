@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use redis::{Cmd, RedisError, Value, cmd};
 
 use super::{
-    ListedLink, NewLink, Store, StoreError,
+    Filter, ListedLink, NewLink, Store, StoreError,
     connection::{Connection, Lua},
     index::{self, Addition, Direction, ENTRIES_AT_ONCE, Entry, Walk},
     keys::{self, LINKS_CHANNEL},
@@ -130,13 +130,13 @@ impl Store {
         self.ask(Operation::LinkWrite, async |redis| index::add_many(redis, &additions, together).await).await
     }
 
-    /// All links of one owner, or of everybody, some at a time: each owner's from the oldest on.
-    pub fn walk_links(&self, owner: Option<Email>) -> LinkWalk {
+    /// All links of one owner, or of everybody, that match, some at a time: each owner's from the oldest on.
+    pub fn walk_links(&self, owner: Option<Email>, filter: Filter) -> LinkWalk {
         let owners = match owner {
             Some(owner) => Owners::Known(VecDeque::from([owner])),
             None => Owners::All,
         };
-        LinkWalk { store: self.clone(), owners, walk: None, read: VecDeque::new() }
+        LinkWalk { store: self.clone(), owners, filter, walk: None, read: VecDeque::new() }
     }
 }
 
@@ -177,6 +177,7 @@ async fn note_owners(redis: &mut Connection, owners: BTreeMap<&Email, (i64, Vec<
 pub struct LinkWalk {
     store: Store,
     owners: Owners,
+    filter: Filter,
     walk: Option<(Email, Walk)>,
     read: VecDeque<Entry>,
 }
@@ -197,7 +198,8 @@ impl LinkWalk {
             let Some(owner) = self.read_ahead().await? else { return Ok(Vec::new()) };
             let entries: Vec<Entry> = self.read.iter().take(READ_AT_ONCE).cloned().collect();
             let read = self.store.read_entries(&owner, &keys::owner(&owner), &entries, Timestamp::now()).await?;
-            let links = self.store.with_clicks(read.links.into_iter().flatten().collect()).await?;
+            let matching = read.links.into_iter().flatten().filter(|link| self.filter.fits(link));
+            let links = self.store.with_clicks(matching.collect()).await?;
             self.read.drain(..entries.len());
             if !links.is_empty() {
                 return Ok(links);

@@ -69,6 +69,19 @@ pub enum Begun {
     OfAnother,
 }
 
+/// How far a request has come.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// Nobody has begun it.
+    None,
+    /// Somebody is answering it, or has given up (`is_running` is false then). `at` is when it was first begun.
+    Begun {
+        at: Timestamp,
+        is_running: bool,
+    },
+    Answered(Answer),
+}
+
 impl Held {
     /// When the request was first begun.
     pub fn at(&self) -> Timestamp {
@@ -121,8 +134,7 @@ impl Store {
         let Some(found) = found.filter(|found| *found != text) else {
             return Ok(Begun::Mine(Held { key, text, record }));
         };
-        let old: Record = serde_json::from_str(&found)
-            .map_err(|_| StoreError::Corrupt("a record of a repeatable request that can't be read".to_owned()))?;
+        let old = decode(&found)?;
         if old.fingerprint != fingerprint {
             return Ok(Begun::OfAnother);
         }
@@ -135,6 +147,26 @@ impl Store {
         let taken = Record { holder: record.holder, held_until: record.held_until, ..old };
         let held = Held { key, text: encode(&taken), record: taken };
         Ok(if self.replace(&held.key, &found, &held.text).await? { Begun::Mine(held) } else { Begun::Running })
+    }
+
+    /// What became of a request, without beginning it.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked or holds what no merlink wrote.
+    pub async fn request_progress(&self, asker: &str, key: &str, now: Timestamp) -> Result<Progress, StoreError> {
+        let key = keys::idempotency(asker, key);
+        let found: Option<String> =
+            self.ask(Operation::Idempotency, async |redis| cmd("GET").arg(&key).query_async(redis).await).await?;
+        let Some(found) = found else { return Ok(Progress::None) };
+        let record = decode(&found)?;
+        Ok(match record.answer {
+            Some(answer) => Progress::Answered(answer),
+            None => Progress::Begun {
+                at: Timestamp::from_millisecond(record.at).unwrap_or(Timestamp::UNIX_EPOCH),
+                is_running: now.as_millisecond() < record.held_until,
+            },
+        })
     }
 
     /// Keeps the answer for whoever repeats the request.
@@ -170,6 +202,11 @@ fn lease_from(now: Timestamp) -> i64 {
 
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn decode(text: &str) -> Result<Record, StoreError> {
+    serde_json::from_str(text)
+        .map_err(|_| StoreError::Corrupt("a record of a repeatable request that can't be read".to_owned()))
 }
 
 fn encode(record: &Record) -> String {

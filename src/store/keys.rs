@@ -12,10 +12,11 @@
 //! | `accounts` | sorted set | officers' e-mails by the time they were first seen, in ms |
 //! | `key:{id}` | hash | an API key, see [`api_key_field`]; never its secret |
 //! | `keys:{email}` | set | ids of an officer's keys. A hint, as above |
-//! | `idempotency:{<key id>:<hash>}` | string, a day | a request that may be repeated, see `idempotency.rs` |
+//! | `idempotency:{<asker>:<hash>}` | string, a day | a request that may be repeated, see `idempotency.rs` |
 //! | `session:{id}` | string, expires | who is logged in, since when, and the generation of their sessions, as JSON; `id` is a hash of what the browser holds |
 //! | `session:of:{email}` | string | the generation of an officer's sessions: those of any other are over. Absent: the empty one |
 //! | `otp:{email}` | string, expires | the one-time passwords mailed to a mailbox within an hour, as hashes, with their tries, as JSON |
+//! | `upload:{email}` | string, an hour | the file that an officer uploaded and hasn't confirmed, see `uploads.rs` |
 //! | `merlink:links` | channel | `<code> <version>` of each link that changed, one a line |
 //!
 //! An index is a sorted set of the times at which its parts start, and a sorted set for each part, see `index.rs`.
@@ -81,6 +82,10 @@ pub fn session(id: &str) -> String {
 
 pub fn session_generation(email: &Email) -> String {
     format!("session:of:{{{email}}}")
+}
+
+pub fn upload(email: &Email) -> String {
+    format!("upload:{{{email}}}")
 }
 
 pub fn otp(email: &Email) -> String {

@@ -457,6 +457,10 @@ impl Filter {
         .collect()
     }
 
+    pub(super) fn fits(&self, link: &Link) -> bool {
+        self.is_empty() || self.matches(&link.code, &Outline::of(link))
+    }
+
     fn matches(&self, code: &Code, outline: &Outline) -> bool {
         self.state.is_none_or(|state| state == outline.state)
             && self.tags.iter().all(|tag| outline.tags.contains(tag))

@@ -26,6 +26,7 @@ mod sessions;
 mod statistics;
 mod subscription;
 mod trail;
+mod uploads;
 mod watch;
 mod wire;
 
@@ -54,7 +55,7 @@ pub use accounts::Totals;
 pub use bulk::{BulkCreated, LINKS_AT_ONCE, LinkWalk};
 pub use clicks::{ClickStore, Counted, Stretch};
 pub use embedded::{Embedded, EmbeddedError};
-pub use idempotency::{Answer, Begun, Held};
+pub use idempotency::{Answer, Begun, Held, Progress};
 pub use instances::Retired;
 pub use links::{Change, Changed, Created, ListedLink, NewLink, Reach, Revision};
 pub use list::{BrowseQuery, Browsed, Candidate, Filter, ListQuery, OrderBy, Page, Place, RankBy, Search, Sort};
@@ -62,6 +63,7 @@ pub use repair::Repaired;
 pub use resolve::{Described, Lane, Resolved};
 pub use safety::Safety;
 pub use sessions::Session;
+pub use uploads::{UPLOAD_KEPT_FOR, Upload};
 pub use watch::{LinkEvents, watch};
 
 /// For one exchange of the control plane, check-out from the pool included. Redis answers in well under a millisecond;

@@ -1,10 +1,7 @@
 //! Up to a thousand creations in one request. Each row is answered, in its place, as if it had been a request of its own.
 
-use std::collections::HashSet;
-
 use actix_web::{HttpResponse, http::StatusCode};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use jiff::Timestamp;
+use futures_util::StreamExt as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json as object};
 use utoipa::ToSchema;
@@ -15,27 +12,22 @@ use super::{
     idempotency::Replay,
     kind::Kind,
     link::{LinkBody, NewLinkBody, Rules, parse_state, read_wish},
-    me::BATCH_ROWS_MAX,
     problem::{Mistake, Problem, ProblemBody},
 };
 use crate::{
     auth::LinksWrite,
-    domain::{Code, Source},
-    links::{self, Attempt, CreateError, Wish},
-    routes,
+    bulk::{self, ROWS_MAX},
+    domain::Source,
+    links::{Attempt, Wish},
     rows::{
-        self, Field, TAG_SEPARATOR,
+        Field, TAG_SEPARATOR,
         columns::Dialect,
         read::{Reader, Record},
     },
-    store::BulkCreated,
 };
 
 /// What `GoGovSG` allows a file of as many rows.
 const BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
-
-/// Creations under way at once: some, and a good part of the pool's connections for others.
-const AT_ONCE: usize = 6;
 
 /// What became of a batch.
 #[derive(Debug, Serialize, ToSchema)]
@@ -124,9 +116,9 @@ async fn answer(
     attempt: &Attempt,
 ) -> Result<HttpResponse, Problem> {
     let mut wishes = read_all(call, rows);
-    refuse_repeated_codes(&mut wishes);
+    bulk::refuse_repeated_codes(&mut wishes);
     if how.dry_run || how.atomic {
-        refuse_taken_codes(call, &mut wishes, attempt).await?;
+        bulk::refuse_taken_codes(&call.app, &mut wishes, attempt).await?;
     }
     let is_refused = how.atomic && wishes.iter().any(Result::is_err);
     let results: Vec<RowBody> = if how.dry_run || is_refused {
@@ -141,8 +133,7 @@ async fn answer(
         };
         wishes.into_iter().enumerate().map(untouched).collect()
     } else {
-        let created = wishes.into_iter().enumerate().map(|(index, wish)| create_one(call, index, wish, attempt));
-        stream::iter(created).buffered(AT_ONCE).try_collect().await?
+        create_each(call, wishes, attempt).await?
     };
     let created = results.iter().filter(|row| row.problem.is_none()).count();
     let batch = BatchBody { created, failed: results.len() - created, results };
@@ -162,36 +153,27 @@ fn failed(call: &Call<LinksWrite>, index: usize, problem: &Problem) -> RowBody {
     RowBody { row: index + 1, status: body.status, link: None, problem: Some(body) }
 }
 
-async fn create_one(
+async fn create_each(
     call: &Call<LinksWrite>,
-    index: usize,
-    wish: Result<Wish, Problem>,
+    wishes: Vec<Result<Wish, Problem>>,
     attempt: &Attempt,
-) -> Result<RowBody, Problem> {
-    let wish = match wish {
-        Ok(wish) => wish,
-        Err(problem) => return Ok(failed(call, index, &problem)),
-    };
-    // Each row is an attempt of its own, so that a repetition finds what each created.
-    let attempt = Attempt {
-        at: created_at(attempt, index),
-        seed: attempt.seed.as_ref().map(|seed| format!("{seed} {index}")),
-        mark: attempt.mark.as_ref().map(|mark| format!("{mark}-{index}")),
-    };
-    match links::create(&call.app, wish, &attempt, &call.officer().actor()).await {
-        Ok(link) => {
-            let link = Some(LinkBody::created(&link, &call.app));
-            Ok(RowBody { row: index + 1, status: StatusCode::CREATED.as_u16(), link, problem: None })
-        }
-        Err(error @ CreateError::CodeTaken(_)) => Ok(failed(call, index, &error.into())),
-        // Of what a batch has created before an outage, the answer tells; sent again with its Idempotency-Key it goes on.
-        Err(error @ CreateError::Store(_)) if attempt.mark.is_none() => Ok(failed(call, index, &error.into())),
-        Err(error @ CreateError::Store(_)) => Err(error.into()),
+) -> Result<Vec<RowBody>, Problem> {
+    let by = call.officer().actor();
+    let mut created = std::pin::pin!(bulk::create(&call.app, wishes, attempt, &by));
+    let mut results = Vec::new();
+    while let Some(created) = created.next().await {
+        let index = results.len();
+        results.push(match created {
+            Ok(link) => {
+                let link = Some(LinkBody::created(&link, &call.app));
+                RowBody { row: index + 1, status: StatusCode::CREATED.as_u16(), link, problem: None }
+            }
+            // Of what a batch has created before an outage, the answer tells; sent again with its Idempotency-Key it goes on.
+            Err(problem) if problem.kind == Kind::Unavailable && attempt.mark.is_some() => return Err(problem),
+            Err(problem) => failed(call, index, &problem),
+        });
     }
-}
-
-fn created_at(attempt: &Attempt, index: usize) -> Timestamp {
-    rows::created_at(attempt.at, index as u64)
+    Ok(results)
 }
 
 fn read_all(call: &Call<LinksWrite>, rows: Vec<Result<Value, Problem>>) -> Vec<Result<Wish, Problem>> {
@@ -224,42 +206,6 @@ fn read_row(mut row: Value, rules: &Rules<'_>) -> Result<Wish, Problem> {
     }
 }
 
-/// Of two rows with one code the first has it.
-fn refuse_repeated_codes(wishes: &mut [Result<Wish, Problem>]) {
-    let mut seen: HashSet<Code> = HashSet::new();
-    for wish in wishes {
-        let code = wish.as_ref().ok().and_then(|wish| wish.code.clone());
-        if let Some(code) = code.filter(|code| !seen.insert(code.clone())) {
-            *wish = Err(Problem::new(Kind::CodeTaken, format!("an earlier row has the code {code}")));
-        }
-    }
-}
-
-async fn refuse_taken_codes(
-    call: &Call<LinksWrite>,
-    wishes: &mut [Result<Wish, Problem>],
-    attempt: &Attempt,
-) -> Result<(), Problem> {
-    let codes: Vec<Code> = wishes.iter().filter_map(|wish| wish.as_ref().ok()?.code.clone()).collect();
-    let mut existing = call.app.store.existing_links(&codes).await?.into_iter();
-    for (index, wish) in wishes.iter_mut().enumerate() {
-        let Some(code) = wish.as_ref().ok().and_then(|wish| wish.code.clone()) else { continue };
-        let free = match existing.next().flatten() {
-            None => !routes::is_reserved(&code),
-            // What this very request created before its node died isn't in its own way.
-            Some(BulkCreated::Existed(link)) => {
-                attempt.mark.is_some()
-                    && link.created_at.as_millisecond() == created_at(attempt, index).as_millisecond()
-            }
-            Some(BulkCreated::Yes | BulkCreated::Damaged) => false,
-        };
-        if !free {
-            *wish = Err(CreateError::CodeTaken(code).into());
-        }
-    }
-    Ok(())
-}
-
 /// The rows of a body, each as the JSON object that `POST /links` would take.
 fn take_apart(media_type: &str, bytes: &[u8]) -> Result<Vec<Result<Value, Problem>>, Problem> {
     let rows = match media_type {
@@ -273,8 +219,8 @@ fn take_apart(media_type: &str, bytes: &[u8]) -> Result<Vec<Result<Value, Proble
     };
     match rows.len() {
         0 => Err(Problem::mistakes(vec![Mistake::at("", "must have a row")])),
-        1..=BATCH_ROWS_MAX => Ok(rows),
-        more => Err(Problem::mistakes(vec![Mistake::at("", format!("has {more} rows; at most {BATCH_ROWS_MAX}"))])),
+        1..=ROWS_MAX => Ok(rows),
+        more => Err(Problem::mistakes(vec![Mistake::at("", format!("has {more} rows; at most {ROWS_MAX}"))])),
     }
 }
 

@@ -1,18 +1,16 @@
-//! All links of an officer as a file, streamed: some hundreds are in memory at a time.
+//! All links of an officer as a file.
 
 use actix_web::{
-    Error, HttpResponse,
-    error::ErrorInternalServerError,
+    HttpResponse,
     http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE},
-    web::Bytes,
 };
-use futures_util::{StreamExt as _, stream};
 
 use super::{call::Call, fields::Parameters, problem::Problem};
 use crate::{
     auth::LinksRead,
+    export,
     rows::write::{Form, Writer},
-    store::{LinkWalk, ListedLink, Reach, StoreError},
+    store::{Filter, Reach},
 };
 
 /// Export links.
@@ -32,43 +30,12 @@ pub async fn export(call: Call<LinksRead>) -> Result<HttpResponse, Problem> {
         Reach::Own(owner) => Some(owner),
         Reach::Everybodys => None,
     };
-    let mut walk = call.app.store.walk_links(owner);
-    let mut writer = Writer::new(form);
-    // An outage can be told only before the answer has begun.
-    let first = written(&mut writer, &walk.next().await?);
-    let rest = stream::unfold(Some((walk, writer)), next);
-    let (media_type, file) = match form {
-        Form::Csv => ("text/csv; charset=utf-8", "attachment; filename=\"links.csv\""),
-        Form::Json => ("application/x-ndjson", "attachment; filename=\"links.ndjson\""),
-    };
+    let walk = call.app.store.walk_links(owner, Filter::default());
+    let links = export::stream(walk, Writer::new(form)).await?;
     Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, media_type))
-        .insert_header((CONTENT_DISPOSITION, file))
-        .streaming(stream::once(async { Ok(first) }).chain(rest)))
-}
-
-type State = Option<(LinkWalk, Writer)>;
-
-async fn next(state: State) -> Option<(Result<Bytes, Error>, State)> {
-    let (mut walk, mut writer) = state?;
-    match walk.next().await {
-        Ok(links) if links.is_empty() => None,
-        Ok(links) => Some((Ok(written(&mut writer, &links)), Some((walk, writer)))),
-        Err(error) => {
-            match &error {
-                StoreError::Unavailable(_) => tracing::debug!("an export broke off: {error}"),
-                StoreError::Corrupt(_) => tracing::error!("an export broke off: {error}"),
-            }
-            Some((Err(ErrorInternalServerError(error)), None))
-        }
-    }
-}
-
-fn written(writer: &mut Writer, links: &[ListedLink]) -> Bytes {
-    for listed in links {
-        writer.push(&listed.link, listed.clicks);
-    }
-    writer.take().into()
+        .insert_header((CONTENT_TYPE, form.media_type()))
+        .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"links.{}\"", form.extension())))
+        .streaming(links))
 }
 
 /// What an `Accept` header likes best (RFC 9110, 12.5.1); NDJSON when it is all the same.

@@ -98,7 +98,7 @@ impl Replay {
             Self::Answered(answer) => return replay(answer),
             Self::First(held) => held,
         };
-        let attempt = Attempt { at: held.at(), seed: Some(held.seed().to_owned()), mark: Some(mark_from(held.seed())) };
+        let attempt = Attempt::of(&held);
         let late = || Err(Problem::new(Kind::Unavailable, "it took too long").retry_after(RETRY_AFTER));
         let result = timeout(WORK_TIME_MAX, work(&attempt)).await.unwrap_or_else(|_| late());
         let response = match result {
@@ -158,11 +158,6 @@ fn fingerprint<P>(call: &Call<P>, body: &[u8]) -> String {
         .chain_update(body)
         .finalize();
     hex(&digest)
-}
-
-/// Told apart from all other attempts: 32 bits beside a time and a key.
-fn mark_from(seed: &str) -> String {
-    hex(&Sha256::new().chain_update("mark").chain_update(seed).finalize()[..4])
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -9,7 +9,7 @@ use super::{
     keys::KeyBody,
     problem::Problem,
 };
-use crate::auth::Anything;
+use crate::{auth::Anything, bulk};
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Me)]
@@ -50,12 +50,9 @@ pub async fn read(call: Call<Anything>) -> Result<HttpResponse, Problem> {
         key: KeyBody::from(officer.key()),
         limits: LimitsBody {
             requests_per_minute: Some(per_minute).filter(|limit| *limit > 0),
-            batch_rows: BATCH_ROWS_MAX,
+            batch_rows: bulk::ROWS_MAX,
             body_bytes: BODY_BYTES_MAX,
         },
     };
     Ok(json(StatusCode::OK, &body))
 }
-
-/// What one batch may create.
-pub const BATCH_ROWS_MAX: usize = 1_000;

@@ -25,6 +25,7 @@ use super::kind::Kind;
 use crate::{
     api::{body::BodyError, observe::RequestId},
     auth::AuthError,
+    bulk::Refused,
     limits::Left,
     links::CreateError,
     store::StoreError,
@@ -226,6 +227,12 @@ impl From<CreateError> for Problem {
             CreateError::CodeTaken(_) => Self::new(Kind::CodeTaken, error),
             CreateError::Store(error) => error.into(),
         }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        Self::new(Kind::CodeTaken, refused)
     }
 }
 

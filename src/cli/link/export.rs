@@ -21,7 +21,7 @@ use crate::{
         nginx,
         write::{Form, Writer},
     },
-    store::{ListedLink, Store},
+    store::{Filter, ListedLink, Store},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -77,7 +77,7 @@ async fn write_all(
     output: &mut impl Write,
     progress: &mut Progress,
 ) -> Result<u64, Trouble> {
-    let mut walk = store.walk_links(owner);
+    let mut walk = store.walk_links(owner, Filter::default());
     let mut printer = Printer::new(format, Timestamp::now(), output)?;
     let mut links = 0;
     loop {

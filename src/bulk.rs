@@ -1,0 +1,95 @@
+//! Many links in one go, for the batch of API v2 and the uploads of the console: the rules that lie between its rows.
+//!
+//! What a row says is read elsewhere, and each front has words of its own for what is wrong with one; so a row's mistake is whatever can be
+//! made of the two that are found here.
+
+use std::collections::HashSet;
+
+use futures_util::{Stream, StreamExt as _, stream};
+use jiff::Timestamp;
+
+use crate::{
+    domain::{Code, Link},
+    links::{self, Attempt, CreateError, Wish},
+    routes, rows,
+    state::App,
+    store::{Actor, BulkCreated, StoreError},
+};
+
+/// Rows of one go: what `GoGovSG` allows a file.
+pub const ROWS_MAX: usize = 1_000;
+
+/// Creations under way at once: some, and a good part of the pool's connections for others.
+const AT_ONCE: usize = 6;
+
+/// Why a row that is fine by itself creates no link.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("an earlier row has the code {0}")]
+    Repeated(Code),
+    #[error("the code {0} is taken")]
+    Taken(Code),
+}
+
+/// Of two rows with one code the first has it.
+pub fn refuse_repeated_codes<E: From<Refused>>(wishes: &mut [Result<Wish, E>]) {
+    let mut seen: HashSet<Code> = HashSet::new();
+    for wish in wishes {
+        let code = wish.as_ref().ok().and_then(|wish| wish.code.clone());
+        if let Some(code) = code.filter(|code| !seen.insert(code.clone())) {
+            *wish = Err(Refused::Repeated(code).into());
+        }
+    }
+}
+
+/// Finds out, without creating anything, which codes can't be had. What this very attempt created before its node died isn't in its own way.
+///
+/// # Errors
+///
+/// When the store can't be asked.
+pub async fn refuse_taken_codes<E: From<Refused>>(
+    app: &App,
+    wishes: &mut [Result<Wish, E>],
+    attempt: &Attempt,
+) -> Result<(), StoreError> {
+    let codes: Vec<Code> = wishes.iter().filter_map(|wish| wish.as_ref().ok()?.code.clone()).collect();
+    let mut existing = app.store.existing_links(&codes).await?.into_iter();
+    for (index, wish) in wishes.iter_mut().enumerate() {
+        let Some(code) = wish.as_ref().ok().and_then(|wish| wish.code.clone()) else { continue };
+        let free = match existing.next().flatten() {
+            None => !routes::is_reserved(&code),
+            Some(BulkCreated::Existed(link)) => {
+                attempt.mark.is_some()
+                    && link.created_at.as_millisecond() == created_at(attempt, index).as_millisecond()
+            }
+            Some(BulkCreated::Yes | BulkCreated::Damaged) => false,
+        };
+        if !free {
+            *wish = Err(Refused::Taken(code).into());
+        }
+    }
+    Ok(())
+}
+
+/// Creates what is wished for, row by row in their order, and passes mistakes on.
+pub fn create<'a, E: From<CreateError> + 'a>(
+    app: &'a App,
+    wishes: Vec<Result<Wish, E>>,
+    attempt: &'a Attempt,
+    by: &'a Actor,
+) -> impl Stream<Item = Result<Link, E>> + 'a {
+    let created = wishes.into_iter().enumerate().map(move |(index, wish)| async move {
+        // Each row is an attempt of its own, so that a repetition finds what each created.
+        let attempt = Attempt {
+            at: created_at(attempt, index),
+            seed: attempt.seed.as_ref().map(|seed| format!("{seed} {index}")),
+            mark: attempt.mark.as_ref().map(|mark| format!("{mark}-{index}")),
+        };
+        Ok(links::create(app, wish?, &attempt, by).await?)
+    });
+    stream::iter(created).buffered(AT_ONCE)
+}
+
+fn created_at(attempt: &Attempt, index: usize) -> Timestamp {
+    rows::created_at(attempt.at, index as u64)
+}
