@@ -109,6 +109,7 @@ keys-about = With a key, a program works with your links as you do here.
 keys-guide = How to use the API
 keys-made = Your new key. It is shown this once: copy it now.
 keys-made-hint = Keep it like a password. A lost key can’t be looked up, only replaced.
+keys-was-made = This key was created already, and is shown once only. If you didn’t copy it, revoke it and create another.
 keys-was-revoked = The key is revoked: it opens nothing any more.
 keys-none = You have no keys.
 keys-unnamed = Unnamed key
@@ -119,6 +120,8 @@ keys-used = Last used { $moment }
 keys-never-used = Never used
 keys-ends = Ends { $date }
 keys-no-end = No end
+keys-revoked-title = Revoked keys
+keys-revoked = Revoked { $moment }
 keys-revoke = Revoke
 # $name may be empty; $key is what the key begins with.
 keys-revoke-label = Revoke the key { $name } { $key }

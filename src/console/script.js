@@ -17,6 +17,16 @@
     });
   }
 
+  // A second press while the first is under way sends nothing. A page that comes back out of the browser's memory can be sent again.
+  for (const form of document.querySelectorAll('form[data-once]')) {
+    let isSent = false;
+    form.addEventListener('submit', (event) => {
+      if (isSent) event.preventDefault();
+      isSent = true;
+    });
+    addEventListener('pageshow', () => { isSent = false; });
+  }
+
   const code = document.querySelector('input[data-availability]');
   const said = code && document.getElementById(code.dataset.availability);
   if (said) {

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::{
     console::Desk,
     harness::{Home, Server},
+    http::attributes,
 };
 
 const AMY: &str = "amy@agency.gov.sg";
@@ -117,5 +118,29 @@ fn revoking_asks_first_and_ends_the_key_at_once() {
     assert_eq!((answer.status, answer.header("location")), (303, Some("/console/keys?done=revoked")));
     server.program_with_key(&key).get("/me").assert_problem("revoked", 401, "unauthorized");
     let page = amy.sees("/console/keys?done=revoked");
-    assert!(page.contains("The key is revoked") && !page.contains(id_of(&key)), "{page}");
+    let (works, revoked) = page.split_once("Revoked keys").expect("revoked keys are listed apart");
+    assert!(works.contains("The key is revoked") && !works.contains(id_of(&key)), "{page}");
+    assert!(revoked.contains(id_of(&key)) && revoked.contains("Revoked ") && !revoked.contains("/revoke\""), "{page}");
+}
+
+#[test]
+fn a_form_that_is_sent_again_makes_no_second_key() {
+    let server = Server::start();
+    let mut amy = Desk::of(&server, AMY);
+    let page = amy.sees("/console/keys");
+    let tag = page.split("name=\"nonce\"").nth(1).and_then(|rest| rest.split('>').next()).expect("a nonce");
+    let nonce = attributes(tag, "value").remove(0);
+    let fields = [("nonce", nonce.as_str()), ("name", "once"), ("scope", "links:read"), ("days", "30")];
+    let made = amy.sends("/console/keys", &fields);
+    made.assert_page("the new key", 200);
+    assert!(made.text().contains("key-once"));
+    for _ in 0..2 {
+        let again = amy.sends("/console/keys", &fields);
+        assert_eq!((again.status, again.header("location")), (303, Some("/console/keys?done=made")));
+    }
+    let page = amy.sees("/console/keys?done=made");
+    assert!(page.contains("created already") && page.matches(">once<").count() == 1, "{page}");
+    // What was changed since is another form.
+    let other = [("nonce", nonce.as_str()), ("name", "another"), ("scope", "links:read"), ("days", "30")];
+    amy.sends("/console/keys", &other).assert_page("another key", 200);
 }

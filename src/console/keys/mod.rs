@@ -1,6 +1,6 @@
 //! An officer's API keys: made, shown once, listed with their last use, revoked.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use actix_web::{
     HttpResponse,
@@ -21,11 +21,15 @@ use crate::{
     keys::{self, CreateError, NewKey},
     languages::{Html, Language},
     state::App,
+    store::{Answer, Begun},
 };
 
 /// Days until a key ends, as offered; 0: never.
 const LIVES: [u64; 4] = [30, 90, YEAR, 0];
 const YEAR: u64 = 365;
+
+/// The last ones: whoever looks for an older one finds it by the command line.
+const REVOKED_SHOWN_MAX: usize = 50;
 
 #[derive(Template)]
 #[template(path = "keys/keys.html")]
@@ -41,7 +45,10 @@ struct KeysPage<'a> {
     is_scope_wrong: bool,
     /// A key that was just made, whole.
     made: Option<String>,
-    was_revoked: bool,
+    done: &'a str,
+    /// Tells this form from all others: sent twice, it makes one key.
+    nonce: String,
+    revoked: Vec<Shown>,
 }
 
 #[derive(Template)]
@@ -86,29 +93,42 @@ struct Shown {
     used: Option<Html<'static>>,
     expires: Option<Html<'static>>,
     is_usable: bool,
+    revoked: Option<Html<'static>>,
 }
 
 /// `GET /console/keys`.
 pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Result<HttpResponse, Error> {
-    keys_page(&app, &officer, &Filled::default(), None, None, asked.done == "revoked").await
+    keys_page(&app, &officer, &Filled::default(), None, None, &asked.done).await
 }
 
-/// `POST /console/keys`. The key is in this answer and nowhere else, so the answer is no redirect.
+/// `POST /console/keys`. The key is in this answer and nowhere else, so the answer is no redirect; but the same form sent again, as by loading the
+/// page again, makes no second key. A form that was changed since is another one.
 pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResponse, Error> {
     let Posted { by: officer, fields } = posted;
     let filled = Filled::read(&fields, &officer)?;
     let now = Timestamp::now();
     let mistake = match filled.wish(&officer, now) {
         Err(mistake) => mistake,
-        Ok(new) => match keys::create(&app.store, new, now, &officer.actor()).await {
-            Ok((_, plain)) => {
-                return keys_page(&app, &officer, &Filled::default(), None, Some(plain.reveal()), false).await;
+        Ok(new) => {
+            let request = format!("key {} {} {} {}", fields.text("nonce"), new.scopes, filled.days, filled.name);
+            let Begun::Mine(held) = app.store.begin_request(officer.email.as_str(), &request, "", now).await? else {
+                return Ok(see_other("/console/keys?done=made"));
+            };
+            match keys::create(&app.store, new, now, &officer.actor()).await {
+                Ok((_, plain)) => {
+                    let answer = Answer { status: StatusCode::OK.as_u16(), headers: Vec::new(), body: None };
+                    app.store.finish_request(held, answer).await?;
+                    return keys_page(&app, &officer, &Filled::default(), None, Some(plain.reveal()), "").await;
+                }
+                Err(CreateError::TooMany) => {
+                    app.store.leave_request(held).await?;
+                    Mistake::TooMany
+                }
+                Err(CreateError::Store(error)) => return Err(error.into()),
             }
-            Err(CreateError::TooMany) => Mistake::TooMany,
-            Err(CreateError::Store(error)) => return Err(error.into()),
-        },
+        }
     };
-    keys_page(&app, &officer, &filled, Some(mistake), None, false).await
+    keys_page(&app, &officer, &filled, Some(mistake), None, "").await
 }
 
 /// `GET /console/keys/{id}/revoke`: asks first, since it can't be undone.
@@ -173,6 +193,7 @@ impl Shown {
             used: key.last_used_at.map(|at| shown_time(app, words, at)),
             expires: key.expires_at.map(|at| shown_date(app, words, at)),
             is_usable: key.is_usable(now),
+            revoked: key.revoked_at.map(|at| shown_time(app, words, at)),
         }
     }
 }
@@ -207,12 +228,14 @@ async fn keys_page(
     filled: &Filled,
     mistake: Option<Mistake>,
     made: Option<String>,
-    was_revoked: bool,
+    done: &str,
 ) -> Result<HttpResponse, Error> {
     let (now, words) = (Timestamp::now(), &*officer.words);
     let mut keys = app.store.list_api_keys(Some(&officer.email)).await?;
-    keys.retain(|key| key.revoked_at.is_none());
     keys.reverse();
+    let (mut revoked, keys): (Vec<ApiKey>, Vec<ApiKey>) = keys.into_iter().partition(|key| key.revoked_at.is_some());
+    revoked.sort_by_key(|key| Reverse(key.revoked_at));
+    revoked.truncate(REVOKED_SHOWN_MAX);
     let page = KeysPage {
         frame: Frame::of(app, officer, Section::Keys),
         keys: keys.iter().map(|key| Shown::of(app, words, key, now)).collect(),
@@ -230,7 +253,9 @@ async fn keys_page(
         is_name_wrong: mistake == Some(Mistake::Name),
         is_scope_wrong: mistake == Some(Mistake::NoScope),
         made,
-        was_revoked,
+        done,
+        nonce: nanoid::nanoid!(),
+        revoked: revoked.iter().map(|key| Shown::of(app, &officer.words, key, now)).collect(),
     };
     Ok(html(if mistake.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK }, &page))
 }
