@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
     cache::LinkCache,
@@ -39,6 +39,9 @@ const TOTALS_TIME_SHARE: u32 = 100;
 const LOOKUPS_FOR_GUESSERS_PER_MINUTE: u32 = 6_000;
 const LOOKUPS_FOR_GUESSERS_AT_ONCE: u32 = 100;
 
+/// Each keeps one connection to Redis busy for a second.
+const DIRECTORY_SEARCHES_AT_ONCE: usize = 2;
+
 pub struct App {
     pub config: Config,
     pub metrics: Arc<Metrics>,
@@ -60,6 +63,8 @@ pub struct App {
     /// Logins by client. `None`: unlimited.
     pub logins: Option<PerMinute<IpAddr>>,
     pub mailer: Mailer,
+    /// Searches for words in everybody's links, of which few run at once.
+    pub directory_searches: Semaphore,
     totals: Mutex<Counted>,
     stopping: AtomicBool,
 }
@@ -94,6 +99,7 @@ impl App {
             rankings: Arc::default(),
             logins: PerMinute::new(config.limits.logins_per_minute),
             mailer,
+            directory_searches: Semaphore::new(DIRECTORY_SEARCHES_AT_ONCE),
             totals: Mutex::default(),
             stopping: AtomicBool::new(false),
             config,

@@ -92,6 +92,8 @@ pub enum Error {
     MethodNotAllowed(&'static str),
     #[error("too many requests; wait {} s", .0.as_secs())]
     TooMany(Duration),
+    #[error("as many are searching as can")]
+    Busy,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -107,7 +109,7 @@ impl ResponseError for Error {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -119,7 +121,7 @@ impl ResponseError for Error {
             Self::SignedOut { next } => insert(headers, header::LOCATION, &login_for(next)),
             Self::MethodNotAllowed(allowed) => insert(headers, header::ALLOW, allowed),
             Self::TooMany(wait) => insert(headers, header::RETRY_AFTER, &wait.as_secs().max(1).to_string()),
-            Self::Store(_) => insert(headers, header::RETRY_AFTER, &RETRY_AFTER_OUTAGE_S.to_string()),
+            Self::Busy | Self::Store(_) => insert(headers, header::RETRY_AFTER, &RETRY_AFTER_OUTAGE_S.to_string()),
             Self::ForeignForm | Self::Malformed | Self::TooLarge | Self::TooSlow | Self::NotFound => {}
         }
         response
@@ -147,6 +149,7 @@ impl Error {
             Self::TooMany(_) => {
                 said(words.problem_too_many_title(), words.problem_too_many(), Some(words.problem_too_many_next()))
             }
+            Self::Busy => said(words.problem_busy_title(), words.problem_busy(), Some(words.problem_busy_next())),
             Self::Store(_) => {
                 said(words.problem_outage_title(), words.problem_outage(), Some(words.problem_outage_next()))
             }

@@ -143,6 +143,34 @@ impl Store {
         Ok(emails.into_iter().map(Email::from_store).collect())
     }
 
+    /// Some of them, from a place in that order on; none when there are no more. Who comes in meanwhile may move others back, so that they are met
+    /// twice, but passes nobody over.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn officers_from(&self, place: usize, count: usize) -> Result<Vec<Email>, StoreError> {
+        let emails: Vec<String> = self
+            .ask(Operation::KeyRead, async |redis| {
+                let mut range = cmd("ZRANGE");
+                range.arg(keys::ACCOUNTS).arg(place).arg(place + count - 1).query_async(redis).await
+            })
+            .await?;
+        Ok(emails.into_iter().map(Email::from_store).collect())
+    }
+
+    /// An officer's place in that order; `None`: nobody has heard of them.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn place_of_officer(&self, email: &Email) -> Result<Option<usize>, StoreError> {
+        self.ask(Operation::KeyRead, async |redis| {
+            cmd("ZRANK").arg(keys::ACCOUNTS).arg(email.as_str()).query_async(redis).await
+        })
+        .await
+    }
+
     /// Counts links, clicks and officers. Costs one ZCARD for each officer and each 120 links: the caller keeps the answer for a while.
     ///
     /// # Errors

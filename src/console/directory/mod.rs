@@ -2,7 +2,8 @@
 //!
 //! Three ways, of different cost. A link's name, or its whole address, is one look-up. An owner's links are that owner's list. Words are
 //! looked for in the lists of all officers, one officer after the other, for a bounded time: then the page shows what was found so far and
-//! says where to go on. There is no index of words: officers search seldom, and every creation of a link would pay for it.
+//! says where to go on. Of all officers some are known at a time, and few searches run at once: the others wait their turn, and not for long.
+//! There is no index of words: officers search seldom, and every creation of a link would pay for it.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use actix_web::{
 use askama::Template;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::{
     links::State,
@@ -25,7 +27,7 @@ use crate::{
     languages::{Html, Language},
     links,
     state::App,
-    store::{BrowseQuery, Filter, ListedLink, Place, Search, Sort},
+    store::{self, BrowseQuery, Filter, ListedLink, Place, Sort},
 };
 
 const PAGE: usize = 25;
@@ -35,6 +37,12 @@ const SEARCH_CHARS_MAX: usize = 200;
 
 /// How long officers' lists are looked through for one page.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Officers who are read ahead.
+const OFFICERS_AT_ONCE: usize = 100;
+
+/// For searches in everybody's lists that are under way: twice what one may take.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// What stands in a `mailto` address as it is. `?` and `&`, which an address may hold, would begin a copy to somebody else.
 const MAILBOX: &AsciiSet = &NON_ALPHANUMERIC.remove(b'@').remove(b'.').remove(b'-').remove(b'_');
@@ -85,14 +93,18 @@ pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Res
     let mut is_no_owner = false;
     match owner.map(str::parse::<Email>) {
         Some(Err(_)) => is_no_owner = true,
-        Some(Ok(owner)) => (found, next) = search(&app, &[owner], &text, onward).await?,
+        Some(Ok(owner)) => {
+            let after = onward.and_then(|onward| onward.place);
+            let mut search = Search::new(&text, after);
+            next = search.in_list_of(&app, &owner).await?;
+            found = search.found;
+        }
         None if text.is_empty() => {}
         None => {
             if let Some(listed) = named(&app, &text).await? {
                 found.push(listed);
             }
-            let owners = app.store.officers().await?;
-            let (others, onward) = search(&app, &owners, &text, onward).await?;
+            let (others, onward) = search_everybody(&app, &text, onward).await?;
             let is_other = |listed: &ListedLink| found.first().is_none_or(|named| named.link.code != listed.link.code);
             let others: Vec<ListedLink> = others.into_iter().filter(is_other).collect();
             // On later pages it was shown before.
@@ -127,43 +139,69 @@ async fn named(app: &App, text: &str) -> Result<Option<ListedLink>, Error> {
     }
 }
 
-/// The links of these owners in which all words of the text occur, and where to go on.
-async fn search(
+/// The links of all officers in which all words of the text occur, and where to go on.
+async fn search_everybody(
     app: &App,
-    owners: &[Email],
     text: &str,
     onward: Option<Onward>,
 ) -> Result<(Vec<ListedLink>, Option<Onward>), Error> {
-    let started = Instant::now();
-    let (first, mut after) = match onward {
+    let turn = timeout(TURN_WAIT_MAX, app.directory_searches.acquire()).await.map_err(|_| Error::Busy)?;
+    let _turn = turn.expect("nobody closes it");
+    let (mut place, after) = match onward {
         None => (0, None),
-        Some(onward) => {
-            let index = owners.iter().position(|owner| *owner == onward.owner).ok_or(Error::NotFound)?;
-            (index, onward.place)
-        }
+        Some(Onward { owner, place }) => (app.store.place_of_officer(&owner).await?.ok_or(Error::NotFound)?, place),
     };
-    // The store looks for the longest word; what it finds is looked through for the others.
-    let text = text.to_lowercase();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let longest = words.iter().max_by_key(|word| word.len()).copied().unwrap_or_default();
-    let filter = Filter { search: Search::new(longest, true), ..Filter::default() };
-    let mut found = Vec::new();
-    for owner in &owners[first..] {
-        loop {
-            if found.len() >= PAGE || started.elapsed() > SEARCH_TIME_MAX {
-                return Ok((found, Some(Onward { owner: owner.clone(), place: after })));
+    let mut search = Search::new(text, after);
+    loop {
+        let owners = app.store.officers_from(place, OFFICERS_AT_ONCE).await?;
+        if owners.is_empty() {
+            return Ok((search.found, None));
+        }
+        for owner in &owners {
+            if let Some(onward) = search.in_list_of(app, owner).await? {
+                return Ok((search.found, Some(onward)));
             }
-            let limit = PAGE - found.len();
-            let query = BrowseQuery { limit, sort: Sort::NewestFirst, after: after.take(), filter: filter.clone() };
+        }
+        place += owners.len();
+    }
+}
+
+/// What is looked for, for how long by now, and what was found.
+struct Search<'t> {
+    text: &'t str,
+    filter: Filter,
+    started: Instant,
+    /// Where to begin in the next list.
+    after: Option<Place>,
+    found: Vec<ListedLink>,
+}
+
+impl<'t> Search<'t> {
+    fn new(text: &'t str, after: Option<Place>) -> Self {
+        // The store looks for the longest word; what it finds is looked through for the others.
+        let longest = text.split_whitespace().max_by_key(|word| word.len()).unwrap_or_default();
+        let filter = Filter { search: store::Search::new(longest, true), ..Filter::default() };
+        Self { text, filter, started: Instant::now(), after, found: Vec::new() }
+    }
+
+    /// Looks through an owner's list; answers where to go on when the page is full or its time is over.
+    async fn in_list_of(&mut self, app: &App, owner: &Email) -> Result<Option<Onward>, Error> {
+        loop {
+            if self.found.len() >= PAGE || self.started.elapsed() > SEARCH_TIME_MAX {
+                return Ok(Some(Onward { owner: owner.clone(), place: self.after.take() }));
+            }
+            let (limit, after, filter) = (PAGE - self.found.len(), self.after.take(), self.filter.clone());
+            let query = BrowseQuery { limit, sort: Sort::NewestFirst, after, filter };
             let browsed = links::browse(app, owner, &query).await?;
-            found.extend(browsed.links.into_iter().filter(|listed| has_all(&listed.link, &words)));
+            let text = self.text.to_lowercase();
+            let words: Vec<&str> = text.split_whitespace().collect();
+            self.found.extend(browsed.links.into_iter().filter(|listed| has_all(&listed.link, &words)));
             match browsed.next {
-                Some(place) => after = Some(place),
-                None => break,
+                Some(place) => self.after = Some(place),
+                None => return Ok(None),
             }
         }
     }
-    Ok((found, None))
 }
 
 /// Whether each word occurs somewhere in the link.
