@@ -67,8 +67,8 @@ impl Attempt {
     pub fn of(held: &Held) -> Self {
         // Told apart from all other attempts: 32 bits beside a time and an officer.
         let digest = Sha256::new().chain_update("mark").chain_update(held.seed()).finalize();
-        let mark = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
-        Self { at: held.at(), seed: Some(held.seed().to_owned()), mark: Some(mark) }
+        let mark = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        Self { at: held.at(), seed: Some(held.seed().to_owned()), mark: Some(format!("{mark:08x}")) }
     }
 
     fn draw(&self, number: u64) -> Code {

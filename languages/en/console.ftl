@@ -382,3 +382,105 @@ clicks-mobile-label = Mobile
 clicks-tablet-label = Tablet
 clicks-others-label = Others
 clicks-share-label = { $clicks } ({ $percent } %)
+
+## Creating many links from a file
+
+upload-title = Create many links
+upload-about = Upload a CSV file with a link in each row. You see what would be created before anything is.
+upload-file = File
+upload-limits = CSV in UTF-8, with one link a row: at most { $rows } rows and { $megabytes } MB.
+upload-preview = Show a preview
+upload-template = Download a template
+upload-columns-title = What the columns mean
+upload-columns = The first row names the columns. Commas, semicolons or tabs may separate them. Only target_url is needed. An export of GoGovSG, Shlink, YOURLS, Kutt or Bitly can be uploaded as it is.
+upload-column-target = Where the link leads: an address that begins with https://.
+upload-column-code = The link’s name, of a-z, 0-9 and -. Empty: a random one.
+upload-column-description = One line about the link, for people who ask whose it is.
+upload-column-contact = An e-mail address for questions about the link.
+upload-column-tags = Words to find the link again, separated by semicolons.
+upload-column-expires = When the link ends, as 2026-12-31T23:59:59+08:00. Empty: never.
+upload-column-query = true: what stands behind a question mark in the short link goes along to the target. Empty: false.
+upload-column-state = active or inactive. Empty: active.
+upload-column-owner = Whose the link is to be. Empty: yours.
+upload-column-unread = Isn’t read.
+upload-too-large = The file is too large: at most { $megabytes } MB. Split it into several and upload one after the other.
+upload-too-many-rows = The file has more than { $limit } rows. Split it into several and upload one after the other.
+upload-empty = The file has no rows. It needs a first row that names the columns, and a row for each link.
+upload-workbook = This is a file of a spreadsheet program. Save it there as “CSV UTF-8”, and upload that.
+upload-utf16 = The file is written in UTF-16. Save it as “CSV UTF-8”, and upload that.
+upload-unknown-columns = The column target_url is missing. Look whether the first row names the columns, as in the template. It says: { $columns }
+upload-row-too-long = A row is far too long: perhaps a quotation mark is opened and never closed.
+upload-gone = This upload isn’t here any more: another one has taken its place, or its time is over. Upload the file again.
+
+upload-preview-title = Preview
+upload-begun = Creating these links broke off. Press the button once more: what was created already isn’t created twice.
+upload-can-be-created =
+    { $count ->
+        [0] No link can be created.
+        [one] One link can be created.
+       *[other] { $count } links can be created.
+    }
+upload-have-problems =
+    { $count ->
+        [one] One row has a problem and would be left out.
+       *[other] { $count } rows have problems and would be left out.
+    }
+upload-nothing-yet = Nothing has been created yet.
+upload-ignored = Columns that aren’t read: { $columns }
+upload-create =
+    { $count ->
+        [one] Create one link
+       *[other] Create { $count } links
+    }
+upload-again = Upload another file instead
+upload-preview-file = Download this preview
+upload-problems-label = Rows with problems
+upload-rows-label =
+    { $count ->
+        [one] One row without problems
+       *[other] { $count } rows without problems
+    }
+upload-line = Line
+upload-link = Link
+upload-target = Target
+upload-problem = Problem
+upload-any-code = a random name
+upload-more =
+    { $count ->
+        [one] One more is in the file to download.
+       *[other] { $count } more are in the file to download.
+    }
+# $column is the column's name in the file, $detail what is wrong, in English.
+upload-problem-cell = <strong>{ $column }</strong>: { $detail }
+upload-problem-broken = The row { $detail }. Look at its quotation marks and separators; in a spreadsheet program, save as “CSV UTF-8”.
+upload-problem-repeated = An earlier row has the name { $code }. Give this one another, or leave it empty.
+upload-problem-taken = { $code } is taken. A name that was used once is never given to another link. Choose another, or leave it empty.
+upload-problem-not-yours = Only administrators create links for others. Leave the owner empty.
+
+upload-running-title = The links are being created
+upload-running = That takes a few seconds.
+upload-look = Look again
+
+upload-done-title = What became of your file
+upload-created =
+    { $count ->
+        [0] No link was created.
+        [one] One link was created.
+       *[other] { $count } links were created.
+    }
+upload-failed =
+    { $count ->
+        [one] One row failed.
+       *[other] { $count } rows failed.
+    }
+upload-kept = These results are here for a day, under this address. The links are among yours.
+upload-results-file = Download the results (CSV)
+upload-svg-codes = QR codes for print (SVG, ZIP)
+upload-png-codes = QR codes as pictures (PNG, ZIP)
+upload-another = Upload another file
+
+## Files of an officer's links
+
+export-about = Export these links:
+export-csv = CSV
+export-json = JSON lines

@@ -5,6 +5,7 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
+use actix_multipart::Multipart;
 use actix_web::{
     FromRequest, HttpRequest,
     dev::Payload,
@@ -19,10 +20,19 @@ use super::{
     page::Error,
     session::{Visitor, app},
 };
-use crate::{metrics::AuthFailure, state::App};
+use crate::{metrics::AuthFailure, state::App, uploads::FILE_BYTES_MAX};
 
 /// The name of the field with the token.
 pub const TOKEN: &str = "form_token";
+
+/// The name of the field with a file.
+pub const FILE: &str = "file";
+/// Far above the token's own length.
+const TOKEN_BYTES_MAX: usize = 1024;
+/// A file of the greatest size takes 84 s over a line of 200 kbit/s.
+const FILE_TIME_MAX: Duration = Duration::from_secs(120);
+/// What is read of a form whose file is too large, before it is refused without a page.
+const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// All fields of the largest form, percent-encoded, many times over.
 const FORM_BYTES_MAX: usize = 64 * 1024;
@@ -33,6 +43,20 @@ const FORM_TIME_MAX: Duration = Duration::from_secs(10);
 pub struct Posted<V> {
     pub by: V,
     pub fields: Fields,
+}
+
+/// As [`Posted`], with a file.
+pub struct PostedFile<V> {
+    pub by: V,
+    /// `None`: it is larger than [`FILE_BYTES_MAX`].
+    pub file: Option<File>,
+}
+
+/// A file as the browser sent it.
+pub struct File {
+    /// On the officer's computer. Anything, and perhaps nothing.
+    pub name: String,
+    pub bytes: Vec<u8>,
 }
 
 /// What was filled in, in the form's order.
@@ -80,6 +104,54 @@ impl<V: Visitor + 'static> FromRequest for Posted<V> {
             Ok(Self { by, fields })
         })
     }
+}
+
+impl<V: Visitor + 'static> FromRequest for PostedFile<V> {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let app = app(&request);
+            check_origin(&app, &request)?;
+            let by = V::recognise(&app, &request).await?;
+            let parts = Multipart::new(request.headers(), payload);
+            let (token, file) = timeout(FILE_TIME_MAX, read_parts(parts)).await.map_err(|_| Error::TooSlow)??;
+            check_token(&app, &by, &token)?;
+            Ok(Self { by, file })
+        })
+    }
+}
+
+/// The token and the file of a form with both. What is too large is read and thrown away: a browser that is refused before it has sent all
+/// shows its own page about a broken connection instead of ours.
+async fn read_parts(mut parts: Multipart) -> Result<(String, Option<File>), Error> {
+    let (mut token, mut name, mut bytes) = (Vec::new(), String::new(), Vec::new());
+    let (mut read, mut is_too_large) = (0, false);
+    while let Some(part) = parts.next().await {
+        let mut part = part.map_err(|_| Error::Malformed)?;
+        let (is_token, is_file) = (part.name() == Some(TOKEN), part.name() == Some(FILE));
+        if let Some(given) = part.content_disposition().and_then(|about| about.get_filename()).filter(|_| is_file) {
+            given.clone_into(&mut name);
+        }
+        while let Some(chunk) = part.next().await {
+            let chunk = chunk.map_err(|_| Error::Malformed)?;
+            read += chunk.len();
+            if read > DISCARDED_BYTES_MAX {
+                return Err(Error::TooLarge);
+            }
+            if is_token && token.len() + chunk.len() <= TOKEN_BYTES_MAX {
+                token.extend_from_slice(&chunk);
+            } else if is_file && bytes.len() + chunk.len() <= FILE_BYTES_MAX {
+                bytes.extend_from_slice(&chunk);
+            } else {
+                is_too_large |= is_file;
+            }
+        }
+    }
+    let file = (!is_too_large).then_some(File { name, bytes });
+    Ok((String::from_utf8(token).map_err(|_| Error::Malformed)?, file))
 }
 
 /// A program other than a browser may send no origin; then the token has to do.

@@ -14,6 +14,8 @@ pub mod login;
 
 pub mod links;
 
+pub mod upload;
+
 pub mod directory;
 
 pub mod keys;

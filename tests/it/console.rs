@@ -82,6 +82,25 @@ impl<'s> Desk<'s> {
         self.dressed(self.server.request("POST", path)).body("application/x-www-form-urlencoded", body.join("&"))
     }
 
+    /// Uploads a file with the token of the page before.
+    #[track_caller]
+    pub fn uploads(&mut self, name: &str, file: &[u8]) -> Answer {
+        let token = self.token.clone();
+        let origin = format!("http://{}", self.server.public_address());
+        let request = self.file_form(&token, name, file).header("Origin", origin);
+        self.takes(request)
+    }
+
+    /// The form with a file as it goes over the wire, without an origin.
+    pub fn file_form(&self, token: &str, name: &str, file: &[u8]) -> Request {
+        let head = format!(
+            "--edge\r\nContent-Disposition: form-data; name=\"form_token\"\r\n\r\n{token}\r\n\
+             --edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\nContent-Type: text/csv\r\n\r\n"
+        );
+        let body = [head.as_bytes(), file, b"\r\n--edge--\r\n"].concat();
+        self.dressed(self.server.request("POST", "/console/upload")).body("multipart/form-data; boundary=edge", body)
+    }
+
     fn dressed(&self, request: Request) -> Request {
         let request = request.user_agent(CHROME).header("Accept", "text/html");
         if self.cookies.is_empty() {

@@ -48,6 +48,7 @@ mod console_languages;
 mod console_links;
 mod console_login;
 mod console_pages;
+mod console_upload;
 mod smtp_server;
 
 mod audit;

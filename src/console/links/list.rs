@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use actix_web::{
     HttpResponse,
-    http::StatusCode,
+    http::{
+        StatusCode,
+        header::{CONTENT_DISPOSITION, CONTENT_TYPE},
+    },
     web::{Data, Query},
 };
 use askama::Template;
@@ -17,8 +20,10 @@ use crate::{
         session::SignedIn,
     },
     domain::{Code, LinkState, Tag},
+    export,
     languages::{Html, Language},
     links,
+    rows::write::{Form, Writer},
     state::App,
     store::{BrowseQuery, Filter, ListedLink, Place, Search, Sort},
 };
@@ -48,6 +53,7 @@ pub struct Asked {
     after: String,
     done: String,
     code: String,
+    format: String,
 }
 
 #[derive(Template)]
@@ -61,6 +67,8 @@ struct ListPage<'a> {
     done: Option<Html<'static>>,
     next: Option<String>,
     first: String,
+    /// The address of the whole list as a file, to which a format can be added.
+    export: String,
 }
 
 /// A link in a list.
@@ -102,8 +110,11 @@ pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Res
         sorts: SORTS.map(|(word, sort)| (word, name_of(sort, &officer.words))),
         is_filtered: !(asked.q.is_empty() && asked.tag.is_empty() && asked.state.is_empty()),
         done: asked.done(&app, &officer.words),
-        next: found.next.map(|place| format!("{}after={}~{}", asked.same_list(), place.rank, place.code)),
-        first: asked.same_list(),
+        next: found
+            .next
+            .map(|place| format!("{}after={}~{}", asked.same_list("/console/links"), place.rank, place.code)),
+        first: asked.same_list("/console/links"),
+        export: asked.same_list("/console/export"),
         rows,
     };
     Ok(html(StatusCode::OK, &page))
@@ -117,6 +128,21 @@ fn name_of(sort: Sort, words: &Language) -> Html<'_> {
         Sort::FewestClicks => words.list_fewest_clicks_label(),
         Sort::Code => words.list_by_name_label(),
     }
+}
+
+/// `GET /console/export`: all links of the list, not only a page of it, from the oldest on.
+pub async fn export(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    let form = if asked.format == Form::Json.extension() { Form::Json } else { Form::Csv };
+    let writer = match form {
+        Form::Csv => Writer::for_spreadsheets(),
+        Form::Json => Writer::new(form),
+    };
+    let walk = app.store.walk_links(Some(officer.email), asked.query().filter);
+    let links = export::stream(walk, writer).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, form.media_type()))
+        .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"links.{}\"", form.extension())))
+        .streaming(links))
 }
 
 impl Asked {
@@ -138,9 +164,9 @@ impl Asked {
         Some(Place { rank: rank.parse().ok()?, code: code.parse().ok()? })
     }
 
-    /// The address of this list's first page, to which more can be added.
-    fn same_list(&self) -> String {
-        let mut address = "/console/links?".to_owned();
+    /// The address of this list's first page, or of the whole list elsewhere; more can be added to it.
+    fn same_list(&self, path: &str) -> String {
+        let mut address = format!("{path}?");
         for (name, value) in [("q", &self.q), ("tag", &self.tag), ("state", &self.state), ("sort", &self.sort)] {
             if !value.is_empty() {
                 let _ = write!(address, "{name}={}&", query_value(value));
