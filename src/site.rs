@@ -24,6 +24,8 @@ pub struct Site {
     pub footer_links: Vec<FooterLink>,
     /// The colours as CSS variables, for the top of any style sheet.
     pub theme: String,
+    /// Those that only the console has besides.
+    pub console_theme: String,
     /// The operator's own, in place of the merlin.
     pub logo: Option<String>,
     /// The same, for QR codes.
@@ -85,7 +87,8 @@ impl Site {
             languages,
             contact: settings.contact.clone(),
             footer_links: settings.footer_links.clone(),
-            theme: theme(&settings.light, &settings.dark),
+            theme: by_day_and_night(variables, &settings.light, &settings.dark),
+            console_theme: by_day_and_night(console_variables, &settings.light, &settings.dark),
             logo,
             qr_logo,
             icon,
@@ -114,21 +117,35 @@ pub fn email_link(address: &str) -> Html<'static> {
     Html::made(format!("<a href=\"mailto:{}\">{}</a>", escaped(&encoded), escaped(address)))
 }
 
-fn theme(light: &Palette, dark: &Palette) -> String {
-    let variables = |palette: &Palette| {
-        format!(
-            ":root{{--page:{};--sheet:{};--ink:{};--soft:{};--line:{};--accent:{};--on-accent:{};--tint:{}}}",
-            palette.page(),
-            palette.background,
-            palette.text,
-            palette.soft(),
-            palette.line(),
-            palette.accent,
-            palette.on_accent,
-            palette.tint(),
-        )
-    };
-    format!("{}@media(prefers-color-scheme:dark){{{}}}", variables(light), variables(dark))
+fn by_day_and_night(variables: fn(&Palette) -> String, light: &Palette, dark: &Palette) -> String {
+    format!(":root{{{}}}@media(prefers-color-scheme:dark){{:root{{{}}}}}", variables(light), variables(dark))
+}
+
+fn variables(palette: &Palette) -> String {
+    format!(
+        "--page:{};--sheet:{};--ink:{};--soft:{};--line:{};--accent:{};--on-accent:{};--tint:{}",
+        palette.page(),
+        palette.background,
+        palette.text,
+        palette.soft(),
+        palette.line(),
+        palette.accent,
+        palette.on_accent,
+        palette.tint(),
+    )
+}
+
+fn console_variables(palette: &Palette) -> String {
+    let [heat_0, heat_1, heat_2, heat_3, heat_4] = palette.heat();
+    format!(
+        "--edge:{};--bad:{};--bad-tint:{};--good:{};--good-tint:{};\
+         --heat-0:{heat_0};--heat-1:{heat_1};--heat-2:{heat_2};--heat-3:{heat_3};--heat-4:{heat_4}",
+        palette.edge(),
+        palette.bad(),
+        palette.tint_of(palette.bad()),
+        palette.good(),
+        palette.tint_of(palette.good()),
+    )
 }
 
 fn image(setting: &'static str, path: &Path) -> Result<Asset, SiteError> {

@@ -15,6 +15,7 @@ use crate::{
     cache::LinkCache,
     clicks::Clicks,
     config::Config,
+    console,
     languages::Language,
     limits::PerMinute,
     mail::Mailer,
@@ -51,6 +52,7 @@ pub struct App {
     pub denied: Arc<DenyList>,
     pub site: Site,
     pub look: Look,
+    pub console_style: console::assets::Style,
     pub pages: FixedPages,
     pub gone_pages: GonePages,
     /// Requests by API key. `None`: unlimited.
@@ -92,6 +94,7 @@ impl App {
             pages: FixedPages::new(&site, &look),
             gone_pages: GonePages::default(),
             look,
+            console_style: console::assets::Style::new(&site),
             site,
             api_requests: PerMinute::new(config.limits.api_per_minute),
             misses: PerMinute::new(config.limits.misses_per_minute),

@@ -287,6 +287,7 @@ edit-switch-on = Switch on
 edit-give-away = Give to another officer
 edit-qr-title = QR code
 edit-qr-label = QR code of { $link }
+edit-qr-without-logo = Without the logo, for the smallest prints:
 edit-qr-svg = SVG, for print
 edit-qr-png = PNG, { $pixels } pixels
 

@@ -132,6 +132,7 @@ impl Palette {
             ("text", palette.soft(), "background", palette.page()),
             ("accent", palette.accent, "background", palette.page()),
             ("accent", palette.accent, "background", palette.tint()),
+            ("text", palette.soft(), "background", palette.tint()),
         ];
         for (words, on_top, ground, below) in pairs {
             let contrast = on_top.contrast(below);
@@ -139,6 +140,18 @@ impl Palette {
                 settings.problem(format!(
                     "site.{prefix}{words}: can't be read on site.{prefix}{ground}: {on_top} on {below} has a contrast of \
                      {contrast:.1}; WCAG asks for {} at least",
+                    colour::READABLE
+                ));
+                return None;
+            }
+        }
+        for signal in [palette.bad(), palette.good()] {
+            let contrast = signal.contrast(palette.background);
+            if contrast < colour::READABLE {
+                settings.problem(format!(
+                    "site.{prefix}background: what went wrong or well can't be read on it in the console: {signal} on {} has a contrast \
+                     of {contrast:.1}; WCAG asks for {} at least",
+                    palette.background,
                     colour::READABLE
                 ));
                 return None;
@@ -154,8 +167,11 @@ impl Palette {
 
     /// Around the sheet that the words are on: a little darker than that, by day and by night.
     pub fn page(&self) -> Colour {
-        let is_dark = self.background.contrast(Colour::BLACK) < self.background.contrast(Colour::WHITE);
-        if is_dark { Colour::BLACK.over(self.background, 30) } else { self.text.over(self.background, 5) }
+        if self.is_dark() { Colour::BLACK.over(self.background, 30) } else { self.text.over(self.background, 5) }
+    }
+
+    fn is_dark(&self) -> bool {
+        self.background.contrast(Colour::BLACK) < self.background.contrast(Colour::WHITE)
     }
 
     /// Behind what matters most.
@@ -166,6 +182,32 @@ impl Palette {
     /// Of lines between things.
     pub fn line(&self) -> Colour {
         self.text.over(self.background, 18)
+    }
+
+    /// Around what can be filled in. As text can be read, this can be seen: WCAG 2.2, 1.4.11, asks for a contrast of 3.
+    pub fn edge(&self) -> Colour {
+        self.text.over(self.background, 65)
+    }
+
+    /// Of what went wrong, and of what can't be undone.
+    pub fn bad(&self) -> Colour {
+        if self.is_dark() { colour::PALE_RED } else { colour::DEEP_RED }
+    }
+
+    /// Of what went well.
+    pub fn good(&self) -> Colour {
+        if self.is_dark() { colour::PALE_GREEN } else { colour::DEEP_GREEN }
+    }
+
+    /// Behind words about something that went wrong, or well.
+    pub fn tint_of(&self, signal: Colour) -> Colour {
+        signal.over(self.background, 9)
+    }
+
+    /// From few to many: the shades of a map.
+    pub fn heat(&self) -> [Colour; 5] {
+        let share = |percent| self.accent.over(self.background, percent);
+        [self.text.over(self.background, 7), share(25), share(45), share(70), share(100)]
     }
 }
 
@@ -182,6 +224,13 @@ mod tests {
         let error = with_env(&[("MERLINK_SITE__TEXT", "blue")]).expect_err("no colour").to_string();
         assert!(error.contains("site.text: \"blue\" isn't allowed; allowed: a colour"), "{error}");
         with_env(&[("MERLINK_SITE__ACCENT", "#c8102e")]).expect("red on white can be read");
+        let grey = [
+            ("MERLINK_SITE__BACKGROUND", "#9a9a9a"),
+            ("MERLINK_SITE__TEXT", "#000000"),
+            ("MERLINK_SITE__ACCENT", "#000000"),
+        ];
+        let error = with_env(&grey).expect_err("neither red nor green can be read on it").to_string();
+        assert!(error.contains("site.background: what went wrong or well can't be read on it"), "{error}");
     }
 
     #[test]

@@ -37,6 +37,8 @@ const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remov
 /// The frame around a page.
 pub struct Frame<'a> {
     pub site: &'a Site,
+    /// The name of the style sheet.
+    pub style: &'a str,
     pub words: &'a Language,
     /// `None`: nobody is logged in, so there is nothing to go to.
     pub officer: Option<&'a SignedIn>,
@@ -58,12 +60,26 @@ pub enum Section {
 impl<'a> Frame<'a> {
     pub fn of(app: &'a App, officer: &'a SignedIn, at: Section) -> Self {
         let token = officer.secret().form_token();
-        Self { site: &app.site, words: &officer.words, officer: Some(officer), token, at }
+        Self {
+            site: &app.site,
+            style: &app.console_style.name,
+            words: &officer.words,
+            officer: Some(officer),
+            token,
+            at,
+        }
     }
 
     pub fn of_browser(app: &'a App, browser: &'a Browser) -> Self {
         let token = browser.secret.form_token();
-        Self { site: &app.site, words: &browser.words, officer: None, token, at: Section::None }
+        Self {
+            site: &app.site,
+            style: &app.console_style.name,
+            words: &browser.words,
+            officer: None,
+            token,
+            at: Section::None,
+        }
     }
 
     /// The languages that the console can be read in.
@@ -175,7 +191,7 @@ pub async fn finish(request: ServiceRequest, next: Next<BoxBody>) -> Result<Serv
         if let Error::Store(error) = error {
             tracing::warn!("the console can't ask the store: {error}");
         }
-        let page = error_page(&app.site, choice.language, error);
+        let page = error_page(&app, choice.language, error);
         response = response.set_body(BoxBody::new(page));
         insert(response.headers_mut(), header::CONTENT_TYPE, HTML);
     }
@@ -197,14 +213,15 @@ pub async fn finish(request: ServiceRequest, next: Next<BoxBody>) -> Result<Serv
 
 const HTML: &str = "text/html; charset=utf-8";
 
-fn error_page(site: &Site, words: &Language, error: &Error) -> String {
+fn error_page(app: &App, words: &Language, error: &Error) -> String {
     #[derive(Template)]
     #[template(path = "error.html")]
     struct Page<'a> {
         frame: Frame<'a>,
         said: Said<'a>,
     }
-    let frame = Frame { site, words, officer: None, token: String::new(), at: Section::None };
+    let (site, style) = (&app.site, app.console_style.name.as_str());
+    let frame = Frame { site, style, words, officer: None, token: String::new(), at: Section::None };
     rendered(&Page { frame, said: error.said(words) })
 }
 

@@ -5,6 +5,12 @@ use std::{fmt, str::FromStr};
 /// WCAG 2.2, 1.4.3: what words need on what they stand on.
 pub const READABLE: f64 = 4.5;
 
+/// What signals danger and success is the same everywhere, whatever an operator's own colours are: two by day, two by night.
+pub const DEEP_RED: Colour = Colour([0xa3, 0x19, 0x0f]);
+pub const PALE_RED: Colour = Colour([0xff, 0xb4, 0xa9]);
+pub const DEEP_GREEN: Colour = Colour([0x11, 0x64, 0x3a]);
+pub const PALE_GREEN: Colour = Colour([0x8f, 0xdb, 0xae]);
+
 /// An sRGB colour, `#0a5299`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Colour([u8; 3]);

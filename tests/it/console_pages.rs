@@ -124,6 +124,47 @@ fn a_language_from_right_to_left_turns_the_console_round_but_no_address() {
 }
 
 #[test]
+fn another_countrys_console_has_its_colours_and_its_logo_and_so_have_its_qr_codes() {
+    let redis = RedisServer::start();
+    let (_, office) = servers(&redis);
+    let home = home().set("redis.url", redis.url());
+    let logo = home.write(
+        "logo.svg",
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 36 36'><circle cx='18' cy='18' r='18' fill='#00664f'/></svg>",
+    );
+    let server = home
+        .set("site.logo", logo.display().to_string())
+        .set("site.accent", "#00664f")
+        .set("site.background", "#fffaf0")
+        .set("site.dark_accent", "#7fd8c0")
+        .set("site.dark_background", "#101010")
+        .start();
+    server.program(AMY).creates(&json!({"code": "tax", "target_url": TARGET}));
+    let tab = tab_of(&server, &Desk::of(&office, AMY));
+    for (page, path) in [
+        ("links", "/console/links"),
+        ("link", "/console/links/tax?done=saved"),
+        ("statistics", "/console/links/tax/statistics?from=2026-02-01&to=2026-01-01"),
+    ] {
+        tab.opens(path);
+        assert_good_on_every_screen(&tab, &format!("country-{page}"));
+        tab.likes("light");
+        assert_eq!(tab.evaluate("getComputedStyle(document.body).borderTopColor"), "rgb(0, 102, 79)", "{page}");
+        tab.eventually("document.querySelector('.brand img').naturalWidth > 0");
+    }
+    assert_eq!(
+        tab.evaluate("document.styleSheets[0].href.startsWith(location.origin + '/console/assets/console-')"),
+        true,
+        "the colours come in a file of ours"
+    );
+    let drawn = |query: &str| {
+        tab.evaluate(&format!("fetch('/console/links/tax/qr.svg{query}').then((answer) => answer.text())")).to_string()
+    };
+    let (with, without) = (drawn("?logo=1"), drawn(""));
+    assert!(with.contains("00664f") && !without.contains("00664f"), "the logo is drawn where it was asked for");
+}
+
+#[test]
 fn a_key_is_made_and_revoked_by_keyboard_alone() {
     let redis = RedisServer::start();
     let (server, office) = servers(&redis);

@@ -22,6 +22,8 @@ const MARGIN: u32 = 4;
 #[derive(Deserialize)]
 pub struct Asked {
     size: Option<u32>,
+    /// 1: with the service's logo in the middle, if it has one.
+    logo: Option<u8>,
     download: Option<u8>,
 }
 
@@ -57,7 +59,11 @@ async fn draw(
     let look = Look { size, margin: MARGIN, correction: Correction::H, label: true };
     let short_url = app.short_url(link.code.as_str());
     // A large picture takes tens of milliseconds to draw: aside, so that nobody's redirect waits for it.
-    let drawn = actix_web::web::block(move || qr::draw(&short_url, format, look, None)).await;
+    let (app, wants_logo) = (app.clone(), asked.logo == Some(1));
+    let drawn = actix_web::web::block(move || {
+        qr::draw(&short_url, format, look, app.site.qr_logo.as_ref().filter(|_| wants_logo))
+    })
+    .await;
     // The smallest size that a code needs may be above what was asked for: then it is no picture that we have.
     let picture = drawn.map_err(|_| Error::NotFound)?.map_err(|_| Error::NotFound)?;
     let (content_type, extension) = match format {
