@@ -22,6 +22,8 @@ pub struct Site {
     pub languages: Languages,
     pub contact: Option<Contact>,
     pub footer_links: Vec<FooterLink>,
+    /// Whether the foot of citizens' pages leads officers to the console.
+    pub officers_link: bool,
     /// The colours as CSS variables, for the top of any style sheet.
     pub theme: String,
     /// Those that only the console has besides.
@@ -87,6 +89,7 @@ impl Site {
             languages,
             contact: settings.contact.clone(),
             footer_links: settings.footer_links.clone(),
+            officers_link: settings.officers_link,
             theme: by_day_and_night(variables, &settings.light, &settings.dark),
             console_theme: by_day_and_night(console_variables, &settings.light, &settings.dark),
             logo,

@@ -36,6 +36,7 @@ open-link = Open the link
 full-address-label = Full address
 footer-about = { $site } makes short links for government agencies.
 footer-check = How to check a link
+footer-officers = For officers
 
 ## The landing page
 

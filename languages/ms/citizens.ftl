@@ -28,6 +28,7 @@ open-link = Buka pautan
 full-address-label = Alamat penuh
 footer-about = { $site } menyediakan pautan pendek untuk agensi kerajaan.
 footer-check = Cara menyemak pautan
+footer-officers = Untuk pegawai
 
 ## The landing page
 

@@ -28,6 +28,7 @@ open-link = இணைப்பைத் திறக்கவும்
 full-address-label = முழு முகவரி
 footer-about = { $site } அரசாங்க அமைப்புகளுக்குக் குறுகிய இணைப்புகளை வழங்குகிறது.
 footer-check = இணைப்பைச் சரிபார்ப்பது எப்படி
+footer-officers = அதிகாரிகளுக்கு
 
 ## The landing page
 

@@ -14,6 +14,7 @@ open-link = 打开链接
 full-address-label = 完整网址
 footer-about = { $site } 为政府机构提供短链接。
 footer-check = 如何查验链接
+footer-officers = 公务人员入口
 
 ## The landing page
 

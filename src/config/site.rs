@@ -23,6 +23,8 @@ pub struct Site {
     /// Where citizens report a link.
     pub contact: Option<Contact>,
     pub footer_links: Vec<FooterLink>,
+    /// At the foot of citizens' pages, to the console.
+    pub officers_link: bool,
     pub light: Palette,
     pub dark: Palette,
 }
@@ -74,6 +76,7 @@ impl Site {
             "words=address, as Privacy=https://go.example/privacy",
             FooterLink::parse,
         );
+        let officers_link = settings.take("site.officers_link", "true or false", parsed);
         let light = Palette::read(settings, "");
         let dark = Palette::read(settings, "dark_");
         Some(Self {
@@ -84,6 +87,7 @@ impl Site {
             icon: icon?,
             contact: contact?,
             footer_links: footer_links?,
+            officers_link: officers_link?,
             light: light?,
             dark: dark?,
         })

@@ -151,6 +151,7 @@ fn the_keyboard_alone_stops_the_countdown_changes_the_language_and_goes_on() {
     assert_eq!(tab.evaluate("document.activeElement.id"), "go", "the focus isn't lost with the button");
     assert_ne!(tab.evaluate("getComputedStyle(document.activeElement).outlineStyle"), "none", "the focus is seen");
 
+    assert_eq!(tab.evaluate("document.querySelector('footer a[href^=\"/console\"]').innerText"), "For officers");
     tab.evaluate("document.activeElement.blur()");
     tab.tabs_to("a[lang=ms]");
     tab.awaiting_load(|| tab.presses("Enter"));
@@ -252,6 +253,7 @@ fn another_country_looks_like_itself() {
                 "site.footer_links",
                 "Privacy=https://help.aotearoa.example/privacy,Accessibility=https://help.aotearoa.example/a11y",
             )
+            .set("site.officers_link", "false")
             .set("site.accent", "#00664f")
             .set("site.dark_accent", "#7fd8c0"),
     );
@@ -265,7 +267,7 @@ fn another_country_looks_like_itself() {
         }
         assert_eq!(tab.reads(".brand"), "go.aotearoa");
         assert!(tab.reads("main").contains("report the link to us: https://help.aotearoa.example/report"), "{path}");
-        assert!(tab.reads("footer").contains("Privacy"), "{path}");
+        assert!(tab.reads("footer").contains("Privacy") && !tab.reads("footer").contains("For officers"), "{path}");
         assert_eq!(tab.evaluate("document.querySelectorAll('nav').length"), 0, "one language: nothing to choose");
         assert_eq!(tab.evaluate("getComputedStyle(document.body).borderTopColor"), "rgb(0, 102, 79)");
         let loaded =
