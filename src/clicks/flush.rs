@@ -363,7 +363,7 @@ impl Flusher {
         while !self.store.claim().await? {
             self.flushed = self.flushed.max(self.this_run);
             let name = self.journal.rename(self.flushed)?;
-            self.store = self.store.renamed(&name.instance);
+            self.store.rename(&name.instance);
             self.last.clear();
             self.give_up_refused(self.flushed);
             tracing::info!(
@@ -480,11 +480,10 @@ impl Flusher {
             after: self.last.get(&counter).copied().unwrap_or(0),
             code: counter,
             before: batch.start,
-            position: batch.end,
             counts: tally.counts(),
         };
         let stretches: Vec<Stretch> = batch.tallies().map(stretch).collect();
-        let stands = self.store.apply(&stretches).await?;
+        let stands = self.store.apply(&stretches, batch.end).await?;
         let mut refused: Vec<Counter> = Vec::new();
         let elsewhere = stretches.into_iter().zip(stands).filter(|(_, stand)| *stand != Some(batch.end));
         let elsewhere: Vec<(Counter, Option<u64>)> = elsewhere.map(|(stretch, stand)| (stretch.code, stand)).collect();
@@ -553,7 +552,7 @@ impl Flusher {
             }
             let (stretches, clicks): (Vec<Stretch>, Vec<Added>) =
                 self.read_behind(&positions, from, up_to)?.into_iter().unzip();
-            let stands = self.store.apply(&stretches).await?;
+            let stands = self.store.apply(&stretches, up_to).await?;
             let counters: Vec<Counter> = stretches.into_iter().map(|stretch| stretch.code).collect();
             for ((counter, clicks), position) in counters.iter().zip(clicks).zip(&stands) {
                 match (position, counter) {
@@ -605,7 +604,7 @@ impl Flusher {
         let stretch = |(counter, (tally, added)): (Counter, (Tally, Added))| {
             let position = positions[&counter];
             let counts = tally.counts();
-            (Stretch { code: counter, after: position, before: position, position: up_to, counts }, added)
+            (Stretch { code: counter, after: position, before: position, counts }, added)
         };
         Ok(tallies.into_iter().map(stretch).collect())
     }

@@ -136,6 +136,11 @@ impl Connection {
         }
     }
 
+    /// Whether commands and scripts must keep to one slot.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
     /// The servers that take writes.
     pub async fn primaries(&mut self) -> Result<Vec<Primary>, RedisError> {
         let Self::Cluster(cluster) = self else { return Ok(vec![Primary::Only]) };

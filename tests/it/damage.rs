@@ -170,6 +170,27 @@ fn a_journal_that_lost_its_name_stops_the_start_and_counts_nothing_twice() {
 }
 
 #[test]
+fn only_a_redis_that_refuses_a_torn_file_is_sent_transactions() {
+    let server = Server::start();
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", TARGET);
+    let file = append_only_file(&server.home().data_dir().join("redis"));
+    let written = || String::from_utf8_lossy(&fs::read(&file).expect("Redis keeps it")).into_owned();
+    server.follow("form");
+    amy.sees_clicks("form", 1);
+    let before = written();
+    assert!(before.contains("MULTI") && before.contains("clicks:{form}"), "{before}");
+    let mut redis = server.redis();
+    let mut says = |words: &[&str]| redis::cmd(words[0]).arg(&words[1..]).exec(&mut redis).expect("Redis obeys");
+    says(&["CONFIG", "SET", "aof-load-truncated", "yes"]);
+    says(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    server.follow("form");
+    amy.sees_clicks("form", 2);
+    let after = written().split_off(before.len());
+    assert!(after.contains("clicks:{form}") && !after.contains("MULTI"), "{after}");
+}
+
+#[test]
 fn a_torn_append_only_file_is_mended_and_what_it_lost_is_counted_again() {
     let server = Server::start();
     for about in ["redis", "torn"] {
