@@ -176,6 +176,8 @@ directory-contact = Contact: { $email }
 directory-created = Created { $date }
 directory-ask = Ask
 directory-ask-label = Ask { $email } about { $link }
+directory-manage = Manage
+directory-manage-label = Manage { $link }
 directory-copy = Copy address
 directory-copy-label = Copy address { $email }
 directory-pages-label = Pages
@@ -190,6 +192,7 @@ state-expired = Expired
 ## An officer's links
 
 list-title = Your links
+list-of-another = Links of { $email }
 list-create = Create a link
 list-search = Search name, target or description
 list-tag = Tag
@@ -198,6 +201,7 @@ list-any-state-label = On or off
 list-on-label = On
 list-off-label = Switched off
 list-order = Order
+list-owner = Owner, if not you
 list-newest-label = Newest first
 list-oldest-label = Oldest first
 list-most-clicks-label = Most clicks
@@ -226,6 +230,7 @@ list-transferred = { $link } belongs to its new owner now.
 ## Above each page of a link
 
 link-menu-label = This link
+link-of-another = This link belongs to { $email }. You work on it as an administrator, and its history says so.
 link-settings = Settings
 link-clicks = Clicks
 link-history = History
@@ -259,6 +264,8 @@ create-title = Create a link
 create-code = Name
 create-code-hint = Lower-case letters, digits and hyphens. Empty: a random one that reads well in print. It can’t be changed later.
 create-code-taken = { $code } is taken. A name that was used once is never given to another link.
+create-owner = Owner
+create-owner-hint = Whose the link is to be, if not yours. Only administrators are asked.
 create-create = Create the link
 # What is said while a name is being typed is plain text.
 script-code-mistake = A name has 1 to { $limit } characters of a-z, 0-9 and -.
@@ -296,7 +303,7 @@ edit-qr-png = PNG, { $pixels } pixels
 transfer-title = Give { $code } to another officer
 transfer-what-follows = The link goes on working. From then on only its new owner sees and changes it; you can’t take it back.
 transfer-owner = The new owner’s e-mail address
-transfer-is-yours = The link is yours already.
+transfer-is-owner = The link belongs to this officer already.
 transfer-no-officer = Links are owned by officers only, and this address can’t log in here.
 transfer-stale = The link was changed while this page was open. Look at it again before you give it away.
 transfer-give = Give the link away

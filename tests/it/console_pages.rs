@@ -13,10 +13,11 @@ use crate::{
 };
 
 const AMY: &str = "amy.tan@agency.gov.sg";
+const ROOT: &str = "root@agency.gov.sg";
 
 /// The server that browsers know, and one beside it on the same Redis: mail lies in a folder only on a server that is for nobody else.
 fn servers(redis: &RedisServer) -> (Server, Server) {
-    let start = |home: Home| home.set("redis.url", redis.url()).start();
+    let start = |home: Home| home.set("redis.url", redis.url()).set("officers.admins", ROOT).start();
     (start(home()), start(Home::new()))
 }
 
@@ -73,6 +74,16 @@ fn every_page_of_the_console_can_be_used_by_everybody_on_every_screen() {
     ] {
         tab.opens(path);
         assert_eq!(tab.address(), format!("{SITE}{path}"), "{page}");
+        assert_good_on_every_screen(&tab, page);
+    }
+    let tab = tab_of(&server, &Desk::of(&office, ROOT));
+    for (page, path) in [
+        ("others-links", &*format!("/console/links?owner={AMY}")),
+        ("others-link", "/console/links/tax"),
+        ("create-for-others", "/console/create"),
+        ("directory-for-administrators", "/console/directory?q=iras"),
+    ] {
+        tab.opens(path);
         assert_good_on_every_screen(&tab, page);
     }
 }

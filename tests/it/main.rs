@@ -42,6 +42,7 @@ mod api_v2_refusals;
 mod api_v2_statistics;
 
 mod console;
+mod console_admin;
 mod console_directory;
 mod console_keys;
 mod console_languages;

@@ -68,6 +68,7 @@ struct DirectoryPage<'a> {
 }
 
 struct Found {
+    code: String,
     short_url: String,
     target: String,
     description: String,
@@ -243,6 +244,7 @@ impl Found {
         let link = &listed.link;
         let ask = link.contact_email.as_ref().unwrap_or(&link.owner).to_string();
         Self {
+            code: link.code.to_string(),
             short_url: app.short_url(link.code.as_str()),
             target: link.target.to_string(),
             description: link.description.as_str().to_owned(),

@@ -38,6 +38,8 @@ const LOCAL_TIME: &str = "%Y-%m-%dT%H:%M";
 #[derive(Clone, Debug, Default)]
 struct Typed {
     code: String,
+    /// Empty: the officer who typed it.
+    owner: String,
     target: String,
     description: String,
     contact: String,
@@ -139,13 +141,18 @@ pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResp
         "" => Some(None),
         code => mistakes.note("code", code.parse::<Code>().map_err(|_| no_code(words))).map(Some),
     };
-    let (Some(understood), Some(code)) = (understood, code) else {
+    let owner = match typed.owner.as_str() {
+        "" => Some(officer.email.clone()),
+        _ if !officer.is_admin => return Err(Error::Malformed),
+        owner => mistakes.note("owner", read_owner(&app, words, owner)),
+    };
+    let (Some(understood), Some(code), Some(owner)) = (understood, code, owner) else {
         return Ok(create_page(&app, &officer, &typed, &mistakes));
     };
     let wish = Wish {
         code,
         target: understood.target,
-        owner: officer.email.clone(),
+        owner,
         description: understood.description,
         contact_email: understood.contact_email,
         tags: understood.tags,
@@ -248,14 +255,12 @@ pub async fn transfer(app: Data<App>, posted: Posted<SignedIn>, code: Path<Strin
     let words = &officer.words;
     let refused =
         |mistake| Ok(transfer_page(&app, &officer, &link, typed, Some(mistake), StatusCode::UNPROCESSABLE_ENTITY));
-    let Ok(to) = typed.parse::<Email>() else {
-        return refused(words.console_no_email());
+    let to = match read_owner(&app, words, typed) {
+        Ok(to) => to,
+        Err(mistake) => return refused(mistake),
     };
-    if to == officer.email {
-        return refused(words.transfer_is_yours());
-    }
-    if !app.config.officers.email_domains.matches(&to) {
-        return refused(words.transfer_no_officer());
+    if to == link.owner {
+        return refused(words.transfer_is_owner());
     }
     let version = fields.text("version").parse().unwrap_or(0);
     let transfer = Transfer { code: link.code.clone(), to, expected_version: Some(version) };
@@ -271,6 +276,7 @@ impl Typed {
         let text = |name| fields.text(name).to_owned();
         Self {
             code: text("code").to_ascii_lowercase(),
+            owner: text("owner"),
             target: text("target"),
             description: text("description"),
             contact: text("contact"),
@@ -286,6 +292,7 @@ impl Typed {
         let tags: Vec<&str> = link.tags.iter().map(Tag::as_str).collect();
         Self {
             code: link.code.to_string(),
+            owner: link.owner.to_string(),
             target: link.target.to_string(),
             description: link.description.as_str().to_owned(),
             contact: link.contact_email.as_ref().map(Email::to_string).unwrap_or_default(),
@@ -354,6 +361,12 @@ fn read_time<'w>(app: &App, words: &'w Language, text: &str) -> Result<Timestamp
     Ok(zoned.timestamp())
 }
 
+/// An officer to whom a link can be given.
+fn read_owner<'w>(app: &App, words: &'w Language, text: &str) -> Result<Email, Html<'w>> {
+    let email = text.parse::<Email>().map_err(|_| words.console_no_email())?;
+    if app.config.officers.email_domains.matches(&email) { Ok(email) } else { Err(words.transfer_no_officer()) }
+}
+
 fn create_page(app: &App, officer: &SignedIn, typed: &Typed, mistakes: &Mistakes<'_>) -> HttpResponse {
     let status = if mistakes.0.is_empty() { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     let page = CreatePage {
@@ -381,7 +394,7 @@ fn edit_page(
     });
     let page = EditPage {
         frame: Frame::of(app, officer, Section::Links),
-        heading: Heading::of(app, link, Tab::Settings),
+        heading: Heading::of(app, officer, link, Tab::Settings),
         typed,
         mistakes,
         timezone: timezone(app),

@@ -72,7 +72,7 @@ pub async fn show(
     };
     let page = HistoryPage {
         frame: Frame::of(&app, &officer, Section::Links),
-        heading: Heading::of(&app, &link, Tab::History),
+        heading: Heading::of(&app, &officer, &link, Tab::History),
         moments: revisions.iter().take(PAGE).enumerate().map(moment).collect(),
         next: revisions.get(PAGE).map(|revision| revision.link.version),
         is_first_page: asked.upto.is_none(),

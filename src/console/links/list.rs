@@ -19,7 +19,7 @@ use crate::{
         page::{Error, Frame, Section, html, query_value, shown_date},
         session::SignedIn,
     },
-    domain::{Code, LinkState, Tag},
+    domain::{Code, Email, LinkState, Tag},
     export,
     languages::{Html, Language},
     links,
@@ -54,6 +54,7 @@ pub struct Asked {
     done: String,
     code: String,
     format: String,
+    owner: String,
 }
 
 #[derive(Template)]
@@ -61,6 +62,8 @@ pub struct Asked {
 struct ListPage<'a> {
     frame: Frame<'a>,
     asked: &'a Asked,
+    /// `None`: the officer who looks at it.
+    owner: Option<String>,
     sorts: [(&'static str, Html<'a>); 5],
     rows: Vec<Row>,
     is_filtered: bool,
@@ -102,11 +105,13 @@ impl Row {
 /// `GET /console/links`.
 pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Result<HttpResponse, Error> {
     let query = asked.query();
-    let found = links::browse(&app, &officer.email, &query).await?;
+    let owner = asked.owner(&officer);
+    let found = links::browse(&app, &owner, &query).await?;
     let rows: Vec<Row> = found.links.iter().map(|listed| Row::of(&app, &officer.words, listed)).collect();
     let page = ListPage {
         frame: Frame::of(&app, &officer, Section::Links),
         asked: &asked,
+        owner: (owner != officer.email).then(|| owner.to_string()),
         sorts: SORTS.map(|(word, sort)| (word, name_of(sort, &officer.words))),
         is_filtered: !(asked.q.is_empty() && asked.tag.is_empty() && asked.state.is_empty()),
         done: asked.done(&app, &officer.words),
@@ -137,7 +142,7 @@ pub async fn export(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> R
         Form::Csv => Writer::for_spreadsheets(),
         Form::Json => Writer::new(form),
     };
-    let walk = app.store.walk_links(Some(officer.email), asked.query().filter);
+    let walk = app.store.walk_links(Some(asked.owner(&officer)), asked.query().filter);
     let links = export::stream(walk, writer).await?;
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, form.media_type()))
@@ -158,6 +163,12 @@ impl Asked {
         BrowseQuery { limit: PAGE, sort, after: self.after(), filter }
     }
 
+    /// Whose list it is: the officer's own, unless an administrator asks for another's.
+    fn owner(&self, officer: &SignedIn) -> Email {
+        let other = self.owner.trim().parse::<Email>().ok().filter(|_| officer.is_admin);
+        other.unwrap_or_else(|| officer.email.clone())
+    }
+
     /// A place is written as rank and code, neither of which has a `~`.
     fn after(&self) -> Option<Place> {
         let (rank, code) = self.after.split_once('~')?;
@@ -167,7 +178,9 @@ impl Asked {
     /// The address of this list's first page, or of the whole list elsewhere; more can be added to it.
     fn same_list(&self, path: &str) -> String {
         let mut address = format!("{path}?");
-        for (name, value) in [("q", &self.q), ("tag", &self.tag), ("state", &self.state), ("sort", &self.sort)] {
+        for (name, value) in
+            [("q", &self.q), ("tag", &self.tag), ("state", &self.state), ("sort", &self.sort), ("owner", &self.owner)]
+        {
             if !value.is_empty() {
                 let _ = write!(address, "{name}={}&", query_value(value));
             }

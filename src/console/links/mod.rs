@@ -30,6 +30,8 @@ pub struct Heading {
     pub code: String,
     pub short_url: String,
     pub state: State,
+    /// `None`: the officer who looks at it.
+    pub owner: Option<String>,
     pub tab: Tab,
 }
 
@@ -69,8 +71,14 @@ impl State {
 }
 
 impl Heading {
-    pub fn of(app: &App, link: &Link, tab: Tab) -> Self {
-        Self { code: link.code.to_string(), short_url: app.short_url(link.code.as_str()), state: State::of(link), tab }
+    pub fn of(app: &App, officer: &SignedIn, link: &Link, tab: Tab) -> Self {
+        Self {
+            code: link.code.to_string(),
+            short_url: app.short_url(link.code.as_str()),
+            state: State::of(link),
+            owner: (link.owner != officer.email).then(|| link.owner.to_string()),
+            tab,
+        }
     }
 }
 
@@ -80,13 +88,13 @@ impl SignedIn {
         Actor::Session(self.email.clone())
     }
 
-    /// In the console everybody, administrators too, works on their own links.
+    /// Whose links the officer works on: administrators on everybody's, as with their keys that have the scope `admin`.
     pub fn reach(&self) -> Reach {
-        Reach::Own(self.email.clone())
+        if self.is_admin { Reach::Everybodys } else { Reach::Own(self.email.clone()) }
     }
 }
 
-/// The link that a page's address names, if it is this officer's. Somebody else's is as good as none.
+/// The link that a page's address names, if it is within this officer's reach. Any other is as good as none.
 pub async fn own_link(app: &App, officer: &SignedIn, code: &Path<String>) -> Result<ListedLink, Error> {
     let code: Code = code.parse().map_err(|_| Error::NotFound)?;
     let found = app.store.find_link(&code).await?;

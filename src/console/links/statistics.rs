@@ -129,7 +129,7 @@ pub async fn show(
     let status = if mistake.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     let page = StatisticsPage {
         frame: Frame::of(&app, &officer, Section::Links),
-        heading: Heading::of(&app, &link, Tab::Clicks),
+        heading: Heading::of(&app, &officer, &link, Tab::Clicks),
         total: words.number(statistics.total),
         bots: words.number(statistics.bots),
         prefetches: words.number(statistics.prefetches),
