@@ -9,26 +9,28 @@
 //! that failed none is tried for a moment, so that a slow Redis costs one citizen its deadline and not all of them. Codes that don't exist are
 //! remembered for 3 s, apart, so that a flood of guesses can't push links out.
 
+mod link;
+
 use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use actix_web::http::header::HeaderValue;
-use jiff::Timestamp;
 use quick_cache::{Weighter, sync::Cache};
 use tokio::sync::watch;
 
 use crate::{
     config,
-    domain::{Code, LinkState, Target},
+    domain::{Code, LinkState},
     metrics::{CacheResult, Metrics},
     store::{Lane, Resolved, StoreError},
 };
+
+pub use link::{CachedLink, Known};
 
 /// How long a code is remembered not to exist. Its creation drops it at once; this bounds a lost message.
 const UNKNOWN_FOR: Duration = Duration::from_secs(3);
@@ -41,10 +43,10 @@ const FAILURES_BEFORE_PAUSE: u32 = 5;
 const PAUSE_AFTER_FAILURES: Duration = Duration::from_millis(250);
 /// Between two lines of the log about damaged data.
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
-/// What an entry takes besides its texts, about: the structure, its counters, the cache's own book-keeping.
-const ENTRY_OVERHEAD_BYTES: u64 = 200;
-/// For the cache's first allocation, not a bound: a link of 87 bytes and its overhead.
-const TYPICAL_ENTRY_BYTES: u64 = 300;
+/// What the cache's own book-keeping takes for an entry: its slot, and its share of a table that is between half and seven eighths full.
+const SLOT_BYTES: u64 = 48;
+/// For the cache's first allocation, not a bound: a target of 87 bytes and a code of 12.
+const TYPICAL_ENTRY_BYTES: u64 = 210;
 
 /// The cache's clock begins here, so that what was checked before the process started has a time too. Three years.
 const CLOCK_START_MS: u64 = 3 * 365 * 24 * 60 * 60 * 1000;
@@ -52,25 +54,10 @@ const CLOCK_START_MS: u64 = 3 * 365 * 24 * 60 * 60 * 1000;
 /// `proven_since` while the subscription is dead: later than any check.
 const NEVER: u64 = u64::MAX;
 
-/// A link as the redirect needs it. `location` is the target, ready to be sent.
-#[derive(Debug)]
-pub struct CachedLink {
-    pub location: HeaderValue,
-    pub state: LinkState,
-    pub expires_at: Option<Timestamp>,
-    pub forward_query: bool,
-    version: u64,
-    /// Visits since the entry was made, about: workers overwrite one another's counts, which costs less than counting right.
-    visits: AtomicU32,
-    /// When Redis was asked, not when it answered: what happened in between may be missing.
-    checked_at_ms: u64,
-    being_checked: AtomicBool,
-}
-
 /// What is known of a code.
 #[derive(Clone, Debug)]
 pub enum Resolution {
-    Found(Arc<CachedLink>),
+    Found(CachedLink),
     /// It never existed.
     Unknown,
     /// It isn't in memory and Redis can't be asked.
@@ -80,7 +67,8 @@ pub enum Resolution {
 }
 
 pub struct LinkCache {
-    links: Cache<Code, Arc<CachedLink>, Weigh>,
+    /// Each by its own code.
+    links: Cache<CachedLink, CachedLink, Weigh>,
     /// Until when the code counts as not existing, in ms of [`LinkCache::clock_ms`].
     unknown: Cache<Code, u64>,
     flights: Mutex<HashMap<Code, Flight>>,
@@ -106,9 +94,9 @@ struct Flight {
 #[derive(Clone)]
 struct Weigh;
 
-impl Weighter<Code, Arc<CachedLink>> for Weigh {
-    fn weight(&self, code: &Code, link: &Arc<CachedLink>) -> u64 {
-        (code.as_str().len() + link.location.len()) as u64 + ENTRY_OVERHEAD_BYTES
+impl Weighter<CachedLink, CachedLink> for Weigh {
+    fn weight(&self, link: &CachedLink, _: &CachedLink) -> u64 {
+        (link.text_bytes() + CachedLink::OVERHEAD_BYTES) as u64 + SLOT_BYTES
     }
 }
 
@@ -132,15 +120,10 @@ impl LinkCache {
 
     /// What `code`, in lower case, leads to, if that is in memory, proven, not due to be checked and `enough` to answer with: then there is
     /// nothing to ask.
-    pub fn recall(
-        &self,
-        code: &str,
-        now: Instant,
-        enough: impl FnOnce(&CachedLink) -> bool,
-    ) -> Option<Arc<CachedLink>> {
-        let link = self.links.get(code).filter(|link| enough(link))?;
-        let is_proven = link.checked_at_ms >= self.proven_since_ms.load(Ordering::Acquire);
-        if !is_proven || self.clock_ms_at(now).saturating_sub(link.checked_at_ms) > self.revalidate_after_ms {
+    pub fn recall(&self, code: &str, now: Instant, enough: impl FnOnce(&CachedLink) -> bool) -> Option<CachedLink> {
+        let link = self.links.get(code.as_bytes()).filter(|link| enough(link))?;
+        let is_proven = link.checked_at_ms() >= self.proven_since_ms.load(Ordering::Acquire);
+        if !is_proven || self.clock_ms_at(now).saturating_sub(link.checked_at_ms()) > self.revalidate_after_ms {
             return None;
         }
         link.note_visit();
@@ -152,12 +135,12 @@ impl LinkCache {
     /// nothing is known it is asked only if it `may_be_asked`.
     pub async fn resolve(self: &Arc<Self>, code: &str, lane: &Lane, may_be_asked: impl FnOnce() -> bool) -> Resolution {
         let now_ms = self.clock_ms();
-        let Some(link) = self.links.get(code) else {
+        let Some(link) = self.links.get(code.as_bytes()) else {
             return self.resolve_missing(code, lane, now_ms, may_be_asked).await;
         };
         link.note_visit();
-        if link.checked_at_ms >= self.proven_since_ms.load(Ordering::Acquire) {
-            if now_ms.saturating_sub(link.checked_at_ms) > self.revalidate_after_ms {
+        if link.checked_at_ms() >= self.proven_since_ms.load(Ordering::Acquire) {
+            if now_ms.saturating_sub(link.checked_at_ms()) > self.revalidate_after_ms {
                 self.revalidate(code, &link, lane, now_ms);
             }
             self.metrics.cache_lookup(CacheResult::Hit);
@@ -184,9 +167,9 @@ impl LinkCache {
         self.load(code, lane, now_ms).await
     }
 
-    async fn resolve_unproven(&self, code: &str, link: Arc<CachedLink>, lane: &Lane, now_ms: u64) -> Resolution {
+    async fn resolve_unproven(&self, code: &str, link: CachedLink, lane: &Lane, now_ms: u64) -> Resolution {
         match self.load(code, lane, now_ms).await {
-            Resolution::Unavailable if now_ms.saturating_sub(link.checked_at_ms) <= self.serve_stale_for_ms => {
+            Resolution::Unavailable if now_ms.saturating_sub(link.checked_at_ms()) <= self.serve_stale_for_ms => {
                 self.metrics.cache_lookup(CacheResult::Stale);
                 Resolution::Found(link)
             }
@@ -198,14 +181,14 @@ impl LinkCache {
     }
 
     /// Checks an entry with Redis while it goes on being served; one check at a time.
-    fn revalidate(self: &Arc<Self>, code: &str, link: &Arc<CachedLink>, lane: &Lane, now_ms: u64) {
-        if link.being_checked.swap(true, Ordering::Relaxed) {
+    fn revalidate(self: &Arc<Self>, code: &str, link: &CachedLink, lane: &Lane, now_ms: u64) {
+        if !link.begin_check() {
             return;
         }
-        let (cache, link, lane, code) = (Arc::clone(self), Arc::clone(link), lane.clone(), code.to_owned());
+        let (cache, link, lane, code) = (Arc::clone(self), link.clone(), lane.clone(), code.to_owned());
         actix_web::rt::spawn(async move {
             cache.load(&code, &lane, now_ms).await;
-            link.being_checked.store(false, Ordering::Relaxed);
+            link.end_check();
         });
     }
 
@@ -269,7 +252,7 @@ impl LinkCache {
             Ok(Some(resolved)) => self.keep_link(code, &resolved, flight.asked_at_ms, announced),
             Ok(None) => {
                 if announced == 0 {
-                    self.links.remove(code);
+                    self.links.remove(code.as_str().as_bytes());
                     self.unknown.insert(code.clone(), flight.asked_at_ms + millis(UNKNOWN_FOR));
                 }
                 Resolution::Unknown
@@ -292,25 +275,31 @@ impl LinkCache {
     }
 
     fn keep_link(&self, code: &Code, resolved: &Resolved, asked_at_ms: u64, announced: u64) -> Resolution {
-        let Some(link) = CachedLink::new(resolved, asked_at_ms) else {
+        let known = Known {
+            target: resolved.target.as_str(),
+            active: resolved.state == LinkState::Active,
+            expires_at: resolved.expires_at,
+            forward_query: resolved.forward_query,
+            version: resolved.version,
+        };
+        let Some(link) = CachedLink::new(code, known, asked_at_ms) else {
             self.report(&StoreError::Corrupt(format!("link:{{{code}}}: a target that can't be sent as a header")));
             return Resolution::Unavailable;
         };
-        let link = Arc::new(link);
-        if link.version < announced {
+        if link.version() < announced {
             return Resolution::Found(link);
         }
         // What is known never goes back, whatever a replica or a restored Redis says.
-        let link = match self.links.peek(code) {
-            Some(known) if known.version > link.version => Arc::new(known.checked_again(asked_at_ms)),
+        let link = match self.links.peek(code.as_str().as_bytes()) {
+            Some(known) if known.version() > link.version() => known.checked_again(asked_at_ms),
             Some(known) => {
-                link.visits.store(known.visits.load(Ordering::Relaxed), Ordering::Relaxed);
+                link.set_visits(known.visits());
                 link
             }
             None => link,
         };
         self.unknown.remove(code);
-        self.links.insert(code.clone(), Arc::clone(&link));
+        self.links.insert(link.clone(), link.clone());
         Resolution::Found(link)
     }
 
@@ -334,7 +323,7 @@ impl LinkCache {
             flight.overtaken_by.fetch_max(version, Ordering::Relaxed);
         }
         // A message about a link's creation may come after its first visit: what that one found stays.
-        self.links.remove_if(code, |known| known.version < version);
+        self.links.remove_if(code.as_bytes(), |known| known.version() < version);
         self.unknown.remove(code);
     }
 
@@ -356,34 +345,35 @@ impl LinkCache {
     }
 
     /// Takes in a link that was checked `age` ago, unproven, if that isn't too long ago to be served; answers whether it was taken.
-    pub fn remember(&self, code: Code, mut link: CachedLink, age: Duration) -> bool {
+    pub fn remember(&self, code: &Code, known: Known<'_>, age: Duration) -> bool {
         let age_ms = millis(age);
         if age_ms > self.serve_stale_for_ms {
             return false;
         }
-        link.checked_at_ms = self.clock_ms().saturating_sub(age_ms);
-        self.links.insert(code, Arc::new(link));
+        let Some(link) = CachedLink::new(code, known, self.clock_ms().saturating_sub(age_ms)) else { return false };
+        link.note_visit();
+        self.links.insert(link.clone(), link);
         true
     }
 
     /// The most used links and how long ago each was checked, at most `count`. What was used long ago counts half as much each time.
-    pub fn most_used(&self, count: usize) -> Vec<(Code, Arc<CachedLink>, Duration)> {
+    pub fn most_used(&self, count: usize) -> Vec<(CachedLink, Duration)> {
         let now_ms = self.clock_ms();
-        let mut links: Vec<(u32, Code, Arc<CachedLink>)> = self
+        let mut links: Vec<(u32, CachedLink)> = self
             .links
             .iter()
-            .map(|(code, link)| {
-                let visits = link.visits.load(Ordering::Relaxed);
-                link.visits.store(visits / 2, Ordering::Relaxed);
-                (visits, code, link)
+            .map(|(_, link)| {
+                let visits = link.visits();
+                link.set_visits(visits / 2);
+                (visits, link)
             })
             .collect();
         if links.len() > count {
             links.select_nth_unstable_by(count, |a, b| b.0.cmp(&a.0));
             links.truncate(count);
         }
-        let age = |link: &CachedLink| Duration::from_millis(now_ms.saturating_sub(link.checked_at_ms));
-        links.into_iter().map(|(_, code, link)| (code, Arc::clone(&link), age(&link))).collect()
+        let age = |link: &CachedLink| Duration::from_millis(now_ms.saturating_sub(link.checked_at_ms()));
+        links.into_iter().map(|(_, link)| (link.clone(), age(&link))).collect()
     }
 
     /// Brings the gauges up to date: for whoever is about to read them.
@@ -403,72 +393,6 @@ impl LinkCache {
     fn lock_flights(&self) -> MutexGuard<'_, HashMap<Code, Flight>> {
         // No code under this lock leaves it half done when it panics.
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl CachedLink {
-    /// `None` when the target has bytes that no header may have: then no merlink wrote it.
-    fn new(resolved: &Resolved, asked_at_ms: u64) -> Option<Self> {
-        Some(Self {
-            location: HeaderValue::from_str(resolved.target.as_str()).ok().filter(|value| value.to_str().is_ok())?,
-            state: resolved.state,
-            expires_at: resolved.expires_at,
-            forward_query: resolved.forward_query,
-            version: resolved.version,
-            visits: AtomicU32::new(0),
-            checked_at_ms: asked_at_ms,
-            being_checked: AtomicBool::new(false),
-        })
-    }
-
-    /// A link as it was kept on disk; `None` when its target can't be sent.
-    pub fn kept(
-        location: HeaderValue,
-        active: bool,
-        expires_at: Option<Timestamp>,
-        forward_query: bool,
-        version: u64,
-    ) -> Option<Self> {
-        Some(Self {
-            location: Some(location).filter(|value| value.to_str().is_ok())?,
-            state: if active { LinkState::Active } else { LinkState::Inactive },
-            expires_at,
-            forward_query,
-            version,
-            visits: AtomicU32::new(1),
-            checked_at_ms: 0,
-            being_checked: AtomicBool::new(false),
-        })
-    }
-
-    pub fn is_active(&self) -> bool {
-        self.state == LinkState::Active
-    }
-
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
-    fn note_visit(&self) {
-        self.visits.store(self.visits.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
-    }
-
-    /// Where the link leads, for pages.
-    pub fn target(&self) -> Target {
-        Target::from_store(self.location.to_str().expect("checked when the entry was made").to_owned())
-    }
-
-    fn checked_again(&self, asked_at_ms: u64) -> Self {
-        Self {
-            location: self.location.clone(),
-            state: self.state,
-            expires_at: self.expires_at,
-            forward_query: self.forward_query,
-            version: self.version,
-            visits: AtomicU32::new(self.visits.load(Ordering::Relaxed)),
-            checked_at_ms: asked_at_ms,
-            being_checked: AtomicBool::new(false),
-        }
     }
 }
 

@@ -14,12 +14,11 @@ use std::{
     time::Duration,
 };
 
-use actix_web::http::header::HeaderValue;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::cache::{CachedLink, LinkCache};
+use crate::cache::{Known, LinkCache};
 
 /// Some 15 MB with targets of 87 bytes: a second's work for a slow disk.
 const LINKS_MAX: usize = 100_000;
@@ -61,12 +60,15 @@ pub fn load(path: &Path, cache: &LinkCache, now: Timestamp) -> io::Result<usize>
         // A line that isn't one of ours is left out; the rest is as good as ever.
         let Ok(kept) = serde_json::from_str::<Kept>(&line?) else { continue };
         let age = Duration::try_from(now.duration_since(kept.checked_at)).unwrap_or_default();
-        let link = HeaderValue::from_str(&kept.target).ok().and_then(|location| {
-            CachedLink::kept(location, kept.active, kept.expires_at, kept.forward_query, kept.version)
-        });
-        if let (Some(link), Ok(code)) = (link, kept.code.parse()) {
-            loaded += usize::from(cache.remember(code, link, age));
-        }
+        let Ok(code) = kept.code.parse() else { continue };
+        let known = Known {
+            target: &kept.target,
+            active: kept.active,
+            expires_at: kept.expires_at,
+            forward_query: kept.forward_query,
+            version: kept.version,
+        };
+        loaded += usize::from(cache.remember(&code, known, age));
     }
     Ok(loaded)
 }
@@ -79,13 +81,13 @@ pub fn load(path: &Path, cache: &LinkCache, now: Timestamp) -> io::Result<usize>
 pub fn save(path: &Path, cache: &LinkCache, now: Timestamp) -> io::Result<()> {
     let draft = path.with_extension("new");
     let mut file = BufWriter::new(File::create(&draft)?);
-    for (code, link, age) in cache.most_used(LINKS_MAX) {
+    for (link, age) in cache.most_used(LINKS_MAX) {
         let kept = Kept {
-            code: code.to_string(),
+            code: link.code().to_owned(),
             target: link.target().to_string(),
             active: link.is_active(),
-            expires_at: link.expires_at,
-            forward_query: link.forward_query,
+            expires_at: link.expires_at(),
+            forward_query: link.forwards_query(),
             version: link.version(),
             checked_at: now.saturating_sub(age).unwrap_or(Timestamp::UNIX_EPOCH),
         };

@@ -2,10 +2,9 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use actix_web::{http::header::HeaderValue, web::Data};
+use actix_web::web::Data;
 use merlink::{
-    cache::CachedLink, clicks::Clicks, config::Config, mail::Mailer, metrics::Metrics, site::Site, state::App,
-    store::Store,
+    cache::Known, clicks::Clicks, config::Config, mail::Mailer, metrics::Metrics, site::Site, state::App, store::Store,
 };
 
 /// An app with `links` links that are in memory and proven, their codes [`code`].
@@ -22,9 +21,8 @@ pub fn app(folder: &Path, links: usize) -> Data<App> {
     let app = Data::new(App::new(config, site, metrics, store, clicks, mailer));
     app.cache.trust();
     for number in 0..links {
-        let target = HeaderValue::from_static(TARGET);
-        let link = CachedLink::kept(target, true, None, false, 1).expect("a target that can be sent");
-        app.cache.remember(code(number).parse().expect("a code"), link, Duration::ZERO);
+        let known = Known { target: TARGET, active: true, expires_at: None, forward_query: false, version: 1 };
+        assert!(app.cache.remember(&code(number).parse().expect("a code"), known, Duration::ZERO));
     }
     app
 }

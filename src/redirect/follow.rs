@@ -25,7 +25,7 @@ use super::{
 use crate::{
     cache::{CachedLink, Resolution},
     client,
-    domain::{LinkState, code},
+    domain::code,
     head,
     metrics::Outcome,
     state::App,
@@ -43,7 +43,7 @@ pub fn at_once(request: &RequestHead, app: &App) -> Option<HttpResponse> {
         return None;
     }
     let now = Timestamp::now();
-    let link = app.cache.recall(&visit.code, arrived, |link| is_live(link, now))?;
+    let link = app.cache.recall(&visit.code, arrived, |link| link.is_live(now))?;
     let (outcome, response) = go(request, app, &visit, &link, now);
     app.metrics.redirect(outcome, arrived.elapsed());
     Some(head::strip(&request.method, response))
@@ -86,7 +86,7 @@ async fn answer(request: &RequestHead, app: &App, lane: &Lane) -> (Option<Outcom
     match app.cache.resolve(&visit.code, lane, || may_be_looked_up(request, app)).await {
         Resolution::Found(link) => {
             let now = Timestamp::now();
-            if !is_live(&link, now) {
+            if !link.is_live(now) {
                 counted((Outcome::Gone, gone::answer(app, request, lane, &visit.code, &link).await))
             } else if visit.preview {
                 preview::answer(app, request, lane, &visit.code, &link).await
@@ -118,19 +118,15 @@ fn go(
         app.clicks.record(&visit.code, visitor.click, now);
     }
     let location = match request.uri.query() {
-        Some(query) if link.forward_query => query::forward(&link.location, query),
-        _ => link.location.clone(),
+        Some(query) if link.forwards_query() => query::forward(&link.location(), query),
+        _ => link.location(),
     };
     if reworded || transition::is_due(app.config.redirect.transition_page, visitor, &request.headers) {
-        let query = request.uri.query().filter(|_| link.forward_query);
+        let query = request.uri.query().filter(|_| link.forwards_query());
         (Outcome::Transition, transition::answer(app, request, path_of(request), visit, visitor, &location, query))
     } else {
         (Outcome::Redirect, redirect(location))
     }
-}
-
-fn is_live(link: &CachedLink, now: Timestamp) -> bool {
-    link.state == LinkState::Active && link.expires_at.is_none_or(|expiry| now < expiry)
 }
 
 /// The 302. Not a 301: browsers would keep it, so edits would go unseen and clicks uncounted.
