@@ -96,7 +96,7 @@ impl SignedIn {
         let secret = BrowserSecret::random();
         let session = Session { email, since: Timestamp::now() };
         let life = app.config.console.session_idle.min(app.config.console.session_max);
-        app.store.end_session(&before.session_id()).await?;
+        app.store.end_session(&before.session_id(), None).await?;
         app.store.begin_session(&secret.session_id(), &session, life).await?;
         set_cookie(app, response, Some(&secret));
         Ok(())
@@ -106,7 +106,7 @@ impl SignedIn {
     ///
     /// When the store can't be asked: the session goes on.
     pub async fn end(&self, app: &App, response: &mut HttpResponse) -> Result<(), StoreError> {
-        app.store.end_session(&self.secret.session_id()).await?;
+        app.store.end_session(&self.secret.session_id(), Some(&self.email)).await?;
         set_cookie(app, response, None);
         Ok(())
     }
@@ -118,7 +118,9 @@ impl SignedIn {
     /// When the store can't be asked: they go on.
     pub async fn end_everywhere(&self, app: &App, response: &mut HttpResponse) -> Result<(), StoreError> {
         app.store.end_all_sessions(&self.email).await?;
-        self.end(app, response).await
+        app.store.end_session(&self.secret.session_id(), None).await?;
+        set_cookie(app, response, None);
+        Ok(())
     }
 }
 

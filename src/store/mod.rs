@@ -63,6 +63,7 @@ pub use repair::Repaired;
 pub use resolve::{Described, Lane, Resolved};
 pub use safety::Safety;
 pub use sessions::Session;
+pub use trail::LoginFailure;
 pub use uploads::{UPLOAD_KEPT_FOR, Upload};
 pub use watch::{LinkEvents, watch};
 

@@ -51,22 +51,28 @@ impl Store {
     /// When Redis can't be asked: the session may or may not have begun.
     pub async fn begin_session(&self, id: &str, session: &Session, life: Duration) -> Result<(), StoreError> {
         let since_ms = session.since.as_millisecond();
-        self.ask(Operation::SessionWrite, async |redis| {
-            cmd("ZADD")
-                .arg(keys::ACCOUNTS)
-                .arg("NX")
-                .arg(since_ms)
-                .arg(session.email.as_str())
-                .exec_async(redis)
-                .await?;
-            let generation: Option<String> =
-                cmd("GET").arg(keys::session_generation(&session.email)).query_async(redis).await?;
-            let kept =
-                Kept { email: session.email.as_str().to_owned(), since_ms, generation: generation.unwrap_or_default() };
-            let text = serde_json::to_string(&kept).expect("texts and a number are JSON");
-            cmd("SET").arg(keys::session(id)).arg(text).arg("PX").arg(ms(life)).exec_async(redis).await
-        })
-        .await
+        let result = self
+            .ask(Operation::SessionWrite, async |redis| {
+                cmd("ZADD")
+                    .arg(keys::ACCOUNTS)
+                    .arg("NX")
+                    .arg(since_ms)
+                    .arg(session.email.as_str())
+                    .exec_async(redis)
+                    .await?;
+                let generation: Option<String> =
+                    cmd("GET").arg(keys::session_generation(&session.email)).query_async(redis).await?;
+                let kept = Kept {
+                    email: session.email.as_str().to_owned(),
+                    since_ms,
+                    generation: generation.unwrap_or_default(),
+                };
+                let text = serde_json::to_string(&kept).expect("texts and a number are JSON");
+                cmd("SET").arg(keys::session(id)).arg(text).arg("PX").arg(ms(life)).exec_async(redis).await
+            })
+            .await;
+        self.trail_session_began(session, &result);
+        result
     }
 
     /// Reads a session that hasn't ended, and for how long it would go on if nothing more were heard of it.
@@ -112,11 +118,19 @@ impl Store {
         .await
     }
 
+    /// Ends a session. `of`: who ends theirs; `None` when there may have been none, or this isn't for the trail.
+    ///
     /// # Errors
     ///
     /// When Redis can't be asked: the session may go on.
-    pub async fn end_session(&self, id: &str) -> Result<(), StoreError> {
-        self.ask(Operation::SessionWrite, async |redis| cmd("DEL").arg(keys::session(id)).exec_async(redis).await).await
+    pub async fn end_session(&self, id: &str, of: Option<&Email>) -> Result<(), StoreError> {
+        let key = keys::session(id);
+        let result =
+            self.ask(Operation::SessionWrite, async |redis| cmd("DEL").arg(&key).exec_async(redis).await).await;
+        if let Some(email) = of {
+            self.trail_session_ended(email, false, &result);
+        }
+        result
     }
 
     /// Ends all sessions of an officer, in every browser.
@@ -126,10 +140,13 @@ impl Store {
     /// When Redis can't be asked: they may go on.
     pub async fn end_all_sessions(&self, email: &Email) -> Result<(), StoreError> {
         let generation = nanoid::nanoid!(12);
-        self.ask(Operation::SessionWrite, async |redis| {
-            cmd("SET").arg(keys::session_generation(email)).arg(&generation).exec_async(redis).await
-        })
-        .await
+        let result = self
+            .ask(Operation::SessionWrite, async |redis| {
+                cmd("SET").arg(keys::session_generation(email)).arg(&generation).exec_async(redis).await
+            })
+            .await;
+        self.trail_session_ended(email, true, &result);
+        result
     }
 
     /// Notes a password that is about to be mailed; `false` when the mailbox has had `per_hour` (0: no limit) within an hour.

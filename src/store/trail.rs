@@ -1,11 +1,11 @@
-//! What the audit trail says of a change: who, when, what, and how it was before.
+//! What the audit trail says of a change: who, when, what, and how it was before; and of who came in, and went.
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{Actor, Store, StoreError};
-use crate::domain::{ApiKey, Link, Scope, Tag};
+use super::{Actor, Session, Store, StoreError};
+use crate::domain::{ApiKey, Email, Link, Scope, Tag};
 
 /// A line of the trail.
 #[derive(Serialize)]
@@ -13,7 +13,7 @@ struct Entry<'a> {
     at: String,
     event: &'static str,
     by: String,
-    /// `unknown`: Redis' answer was lost on the way, and the change may have been made or not.
+    /// `unknown`: Redis' answer was lost on the way, and the change may have been made or not. `refused`: a login that failed.
     outcome: &'static str,
     #[serde(flatten)]
     what: What<'a>,
@@ -37,6 +37,37 @@ enum What<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         about: Option<Value>,
     },
+    Session {
+        /// In all browsers.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        everywhere: Option<bool>,
+    },
+    Login {
+        reason: &'static str,
+        /// Whose account it was about, if it can be one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        email: Option<&'a str>,
+    },
+}
+
+/// Why a login failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginFailure {
+    WrongPassword,
+    /// No password was mailed, since no such address may log in.
+    NotAnOfficer,
+    /// No password was mailed, since the mailbox has had its share.
+    ManyPasswords,
+}
+
+impl LoginFailure {
+    fn word(self) -> &'static str {
+        match self {
+            Self::WrongPassword => "wrong_otp",
+            Self::NotAnOfficer => "not_an_officer",
+            Self::ManyPasswords => "many_otps",
+        }
+    }
 }
 
 impl Store {
@@ -77,6 +108,30 @@ impl Store {
 
     pub(super) fn trail_key_revoked<T>(&self, id: &str, at: Timestamp, by: &Actor, result: &Result<T, StoreError>) {
         self.trail("key.revoked", at, by, result, What::Key { key: id, about: None });
+    }
+
+    pub(super) fn trail_session_began<T>(&self, session: &Session, result: &Result<T, StoreError>) {
+        let by = Actor::Session(session.email.clone());
+        self.trail("session.began", session.since, &by, result, What::Session { everywhere: None });
+    }
+
+    pub(super) fn trail_session_ended<T>(&self, email: &Email, everywhere: bool, result: &Result<T, StoreError>) {
+        let by = Actor::Session(email.clone());
+        let everywhere = everywhere.then_some(true);
+        self.trail("session.ended", Timestamp::now(), &by, result, What::Session { everywhere });
+    }
+
+    /// Writes down a login that failed. What was typed is kept only when it is the address of somebody who could be an officer: they may
+    /// want to know. Refusals by `limits.logins_per_minute` aren't for here, or a flood would fill the disk.
+    pub fn trail_login_failed(&self, failure: LoginFailure, email: &Email) {
+        let email = (failure != LoginFailure::NotAnOfficer).then_some(email.as_str());
+        self.audit.write(&Entry {
+            at: format!("{:.3}", Timestamp::now()),
+            event: "login.failed",
+            by: name(&Actor::Unknown),
+            outcome: "refused",
+            what: What::Login { reason: failure.word(), email },
+        });
     }
 
     fn trail<T>(&self, event: &'static str, at: Timestamp, by: &Actor, result: &Result<T, StoreError>, what: What<'_>) {

@@ -5,7 +5,10 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Home, Server, eventually};
+use crate::{
+    console::Desk,
+    harness::{Home, Server, eventually},
+};
 
 fn audited() -> (Server, std::path::PathBuf) {
     let home = Home::new();
@@ -107,4 +110,55 @@ fn without_a_file_nothing_is_kept_and_a_hangup_ends_nothing() {
     let amy = server.officer("amy@agency.gov.sg");
     amy.creates("form", "https://example.com");
     server.follow("form").assert_redirects("after SIGHUP", "https://example.com");
+}
+
+#[test]
+fn who_logged_in_and_out_and_who_failed_to_is_written_down() {
+    let home = Home::new().set("limits.otps_per_hour", "2");
+    let file = home.path().join("audit.ndjson");
+    let server = home.set("audit.file", file.to_str().expect("UTF-8")).start();
+    let mut desk = Desk::of(&server, "amy@agency.gov.sg");
+    desk.sees("/console/account");
+    desk.sends("/console/logout", &[]);
+    // A password that isn't the mailed one, a mailbox that has had its share, and somebody who is no officer.
+    desk.opens("/console/login");
+    desk.sends("/console/login", &[("email", "amy@agency.gov.sg")]);
+    desk.sends("/console/login/password", &[("email", "amy@agency.gov.sg"), ("password", "no six digits")]);
+    desk.opens("/console/login");
+    desk.sends("/console/login", &[("email", "amy@agency.gov.sg")]);
+    desk.opens("/console/login");
+    desk.sends("/console/login", &[("email", "mallory@elsewhere.example")]);
+    let mut second = Desk::of(&server, "ben@agency.gov.sg");
+    second.sees("/console/account");
+    second.sends("/console/logout-everywhere", &[]);
+
+    let told: Vec<Value> = entries(&file)
+        .into_iter()
+        .map(|mut entry| {
+            let at = entry.as_object_mut().expect("an object").shift_remove("at").expect("a time");
+            assert!(at.as_str().is_some_and(|at| at.starts_with("20") && at.ends_with('Z')), "{at}");
+            entry
+        })
+        .collect();
+    let session = |event: &str, by: &str| json!({"event": event, "by": format!("session:{by}"), "outcome": "done"});
+    let failed =
+        |reason: &str| json!({"event": "login.failed", "by": "unknown", "outcome": "refused", "reason": reason});
+    let about_amy = |mut entry: Value| {
+        entry["email"] = json!("amy@agency.gov.sg");
+        entry
+    };
+    let mut everywhere = session("session.ended", "ben@agency.gov.sg");
+    everywhere["everywhere"] = json!(true);
+    let expected = [
+        session("session.began", "amy@agency.gov.sg"),
+        session("session.ended", "amy@agency.gov.sg"),
+        about_amy(failed("wrong_otp")),
+        about_amy(failed("many_otps")),
+        failed("not_an_officer"),
+        session("session.began", "ben@agency.gov.sg"),
+        everywhere,
+    ];
+    assert_eq!(told, expected);
+    let text = fs::read_to_string(&file).expect("the audit file is there");
+    assert!(!text.contains("mallory"), "whoever isn't an officer isn't named: {text}");
 }

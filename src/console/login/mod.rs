@@ -23,6 +23,7 @@ use crate::{
     domain::{Email, OneTimePassword},
     metrics::AuthFailure,
     state::App,
+    store::LoginFailure,
 };
 
 #[derive(Deserialize)]
@@ -116,7 +117,7 @@ pub async fn check_password(
         }
     };
     if !is_right {
-        app.metrics.auth_failure(AuthFailure::WrongOtp);
+        refused(&app, AuthFailure::WrongOtp, LoginFailure::WrongPassword, &email);
         return Ok(password_page(&app, &browser, next, &email, true));
     }
     let mut response = see_other(local_page(next).unwrap_or(HOME));
@@ -146,20 +147,25 @@ pub async fn log_out_everywhere(app: Data<App>, posted: Posted<SignedIn>) -> Res
 /// Notes and mails a password. For who may not log in, and for a mailbox that has had its share, nothing happens.
 async fn issue(app: &App, browser: &Browser, email: &Email) -> Result<(), Error> {
     if !app.config.officers.email_domains.matches(email) {
-        app.metrics.auth_failure(AuthFailure::NotAnOfficer);
+        refused(app, AuthFailure::NotAnOfficer, LoginFailure::NotAnOfficer, email);
         return Ok(());
     }
     let otp = OneTimePassword::random();
     let hash = browser.secret.otp_hash(email, &otp);
     let per_hour = app.config.limits.otps_per_hour;
     if !app.store.issue_otp(email, &browser.secret.browser_id(), &hash, Timestamp::now(), per_hour).await? {
-        app.metrics.auth_failure(AuthFailure::ManyOtps);
+        refused(app, AuthFailure::ManyOtps, LoginFailure::ManyPasswords, email);
         return Ok(());
     }
     let console = format!("{}/console/", app.config.public.base_url.as_str());
     let text = browser.words.mail_password_text(console, otp.reveal());
     app.mailer.send(email, &browser.words.mail_password_subject(), &format!("{text}\n"));
     Ok(())
+}
+
+fn refused(app: &App, counted: AuthFailure, written_down: LoginFailure, email: &Email) {
+    app.metrics.auth_failure(counted);
+    app.store.trail_login_failed(written_down, email);
 }
 
 fn within_limit(app: &App, request: &HttpRequest) -> Result<(), Error> {
