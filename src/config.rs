@@ -46,6 +46,7 @@ pub struct Config {
     pub redirect: Redirect,
     pub clicks: Clicks,
     pub limits: Limits,
+    pub overload: Overload,
     pub smtp: Smtp,
     /// `None`: no audit trail.
     pub audit_file: Option<PathBuf>,
@@ -131,6 +132,18 @@ pub struct Limits {
     pub otps_per_hour: u32,
 }
 
+/// What officers' requests may take of the service at once.
+#[derive(Clone, Debug)]
+pub struct Overload {
+    pub console_at_once: usize,
+    pub api_at_once: usize,
+    pub bulk_at_once: usize,
+    /// For a place.
+    pub wait_max: Duration,
+    /// Of all bodies that are on their way.
+    pub body_bytes_max: usize,
+}
+
 #[derive(Clone, Debug)]
 pub struct Smtp {
     /// `None`: no mail server.
@@ -197,6 +210,7 @@ impl Config {
         let redirect = Redirect::read(settings);
         let clicks = Clicks::read(settings);
         let limits = Limits::read(settings);
+        let overload = Overload::read(settings);
         let smtp = Smtp::read(settings);
         let audit_file = settings
             .take("audit.file", "the path of a file, or empty", |text| Some(non_empty(text).map(PathBuf::from)));
@@ -212,6 +226,7 @@ impl Config {
             redirect: redirect?,
             clicks: clicks?,
             limits: limits?,
+            overload: overload?,
             smtp: smtp?,
             audit_file: audit_file?,
             log: log?,
@@ -389,6 +404,25 @@ impl Limits {
             misses_per_minute: misses_per_minute?,
             logins_per_minute: logins_per_minute?,
             otps_per_hour: otps_per_hour?,
+        })
+    }
+}
+
+impl Overload {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let console_at_once = settings.take("overload.console_at_once", "1 to 10000", in_range(1, 10_000));
+        let api_at_once = settings.take("overload.api_at_once", "1 to 10000", in_range(1, 10_000));
+        let bulk_at_once = settings.take("overload.bulk_at_once", "1 to 10000", in_range(1, 10_000));
+        let wait_max = settings.take("overload.wait_max", DURATION_HINT, duration);
+        // A semaphore counts them, on any machine.
+        let body_bytes_max =
+            settings.take("overload.body_bytes_max", "8MiB to 256MiB", bytes(8 * 1024 * 1024, 256 * 1024 * 1024));
+        Some(Self {
+            console_at_once: console_at_once?,
+            api_at_once: api_at_once?,
+            bulk_at_once: bulk_at_once?,
+            wait_max: wait_max?,
+            body_bytes_max: usize::try_from(body_bytes_max?).ok()?,
         })
     }
 }

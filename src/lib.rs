@@ -31,6 +31,7 @@ pub mod keys;
 pub mod links;
 pub mod uploads;
 
+pub mod admission;
 pub mod cache;
 pub mod clicks;
 pub mod client;

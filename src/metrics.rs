@@ -9,8 +9,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder, core::Collector,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 
 use crate::domain::Source;
@@ -75,6 +75,29 @@ impl CacheResult {
             Self::Miss => "miss",
             Self::Stale => "stale",
             Self::Negative => "negative",
+        }
+    }
+}
+
+/// Requests that have places in common (`admission.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Officers at their desks.
+    Console,
+    /// Their programs.
+    Api,
+    /// Batches and exports.
+    Bulk,
+}
+
+impl Class {
+    pub const ALL: [Self; 3] = [Self::Console, Self::Api, Self::Bulk];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Console => "console",
+            Self::Api => "api",
+            Self::Bulk => "bulk",
         }
     }
 }
@@ -265,6 +288,8 @@ pub struct Metrics {
     pub public_connections: IntGauge,
     pub public_connections_max: IntGauge,
     redis_commands: [Histogram; Operation::ALL.len()],
+    /// Places taken, places there are, and requests turned away.
+    admission: [(IntGauge, IntGauge, IntCounter); Class::ALL.len()],
     http_requests: IntCounterVec,
     http_durations: HistogramVec,
     links_created: [IntCounter; Source::ALL.len()],
@@ -295,6 +320,13 @@ impl Metrics {
             register.counters("merlink_links_created_total", "Links created, by way of creation.", "source");
         let auth_failures = register.counters("merlink_auth_failures_total", "Refused callers, by reason.", "kind");
         let mails = register.counters("merlink_mails_total", "Mails with one-time passwords, by outcome.", "outcome");
+        let in_flight = register.gauges("merlink_requests_in_flight", "Requests of officers being worked on.", "class");
+        let in_flight_max = register.gauges("merlink_requests_in_flight_max", "overload.*_at_once.", "class");
+        let shed = register.counters(
+            "merlink_requests_shed_total",
+            "Requests of officers turned away because there was too much to do.",
+            "class",
+        );
         let build_info = register.gauge_with_label("merlink_build_info", "1, labelled with the version.", "version");
         build_info.set(1);
         register.process();
@@ -340,6 +372,14 @@ impl Metrics {
             audit_failures: register
                 .counter("merlink_audit_failures_total", "Entries that could not be written to the audit file."),
             redis_commands: Operation::ALL.map(|operation| redis_commands.with_label_values(&[operation.label()])),
+            admission: Class::ALL.map(|class| {
+                let label = &[class.label()];
+                (
+                    in_flight.with_label_values(label),
+                    in_flight_max.with_label_values(label),
+                    shed.with_label_values(label),
+                )
+            }),
             http_requests: register.counter_vec(
                 "merlink_http_requests_total",
                 "Requests of the APIs and the console.",
@@ -370,6 +410,11 @@ impl Metrics {
 
     pub fn redis_command(&self, operation: Operation, duration: Duration) {
         self.redis_commands[operation as usize].observe(duration.as_secs_f64());
+    }
+
+    /// Of a class: places taken, places there are, requests turned away.
+    pub fn admission(&self, class: Class) -> (IntGauge, IntGauge, IntCounter) {
+        self.admission[class as usize].clone()
     }
 
     /// `route` is the pattern that matched and `method` one of the methods served, so that a caller can't make labels.
@@ -466,6 +511,10 @@ impl Register {
 
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
         self.register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
+    }
+
+    fn gauges(&self, name: &str, help: &str, label: &str) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), &[label]))
     }
 
     fn counters(&self, name: &str, help: &str, label: &str) -> IntCounterVec {

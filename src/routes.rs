@@ -9,9 +9,10 @@ use actix_web::{
 };
 
 use crate::{
+    admission::admit,
     api::{
         observe::{observe_console, observe_v1, observe_v2},
-        v1::urls,
+        v1::{self, urls},
         v2::{batch, call, clicks, docs, export, keys, links, me, openapi, problem, qr},
     },
     console::{
@@ -19,6 +20,7 @@ use crate::{
     },
     domain::Code,
     head::without_body,
+    metrics::Class,
     redirect::{follow, front},
 };
 
@@ -79,10 +81,10 @@ static PUBLIC: &[Route] = &[
         paths: &["/api/v2/tags"],
         mount: |at, config| api_v2(config, at.get(clicks::tags).head(clicks::tags), "GET, HEAD"),
     },
-    Route { paths: &["/api/v2/batch"], mount: |at, config| api_v2(config, at.post(batch::create), "POST") },
+    Route { paths: &["/api/v2/batch"], mount: |at, config| api_v2_bulk(config, at.post(batch::create), "POST") },
     Route {
         paths: &["/api/v2/export"],
-        mount: |at, config| api_v2(config, at.get(export::export).head(export::export), "GET, HEAD"),
+        mount: |at, config| api_v2_bulk(config, at.get(export::export).head(export::export), "GET, HEAD"),
     },
     Route {
         paths: &["/api/v2/keys"],
@@ -203,13 +205,25 @@ fn plain(config: &mut ServiceConfig, resource: Resource) {
 /// A v1 route: watched, and for unknown methods as if it weren't there.
 fn api(config: &mut ServiceConfig, resource: Resource) {
     let resource = resource.default_service(web::to(urls::stray));
+    let resource = resource.wrap(from_fn(|request, next| admit::<v1::error::Error>(Class::Api, request, next)));
     config.service(resource.wrap(from_fn(without_body)).wrap(from_fn(observe_v1)));
 }
 
 /// A v2 route: watched, and refusing in its own words the methods that it doesn't take.
 fn api_v2(config: &mut ServiceConfig, resource: Resource, allow: &'static str) {
+    api_v2_of(Class::Api, config, resource, allow);
+}
+
+/// A v2 route of which few requests are worked on at once.
+fn api_v2_bulk(config: &mut ServiceConfig, resource: Resource, allow: &'static str) {
+    api_v2_of(Class::Bulk, config, resource, allow);
+}
+
+fn api_v2_of(class: Class, config: &mut ServiceConfig, resource: Resource, allow: &'static str) {
     let refuse = move || async move { Err::<HttpResponse, _>(problem::Problem::method_not_allowed(allow)) };
-    let resource = resource.default_service(web::to(refuse));
+    let resource = resource
+        .default_service(web::to(refuse))
+        .wrap(from_fn(move |request, next| admit::<problem::Problem>(class, request, next)));
     config.service(resource.wrap(from_fn(without_body)).wrap(from_fn(problem::dress)).wrap(from_fn(observe_v2)));
 }
 
@@ -245,6 +259,7 @@ fn action<A: FromRequest + 'static>(
 }
 
 fn console(config: &mut ServiceConfig, resource: Resource) {
+    let resource = resource.wrap(from_fn(|request, next| admit::<console_page::Error>(Class::Console, request, next)));
     config.service(
         resource.wrap(from_fn(console_page::finish)).wrap(from_fn(without_body)).wrap(from_fn(observe_console)),
     );

@@ -12,6 +12,7 @@ use std::{
 use tokio::sync::{Mutex, Semaphore};
 
 use crate::{
+    admission::Admission,
     cache::LinkCache,
     clicks::Clicks,
     config::Config,
@@ -55,6 +56,8 @@ pub struct App {
     pub console_style: console::assets::Style,
     pub pages: FixedPages,
     pub gone_pages: GonePages,
+    /// Places for what officers ask.
+    pub admission: Admission,
     /// Requests by API key. `None`: unlimited.
     pub api_requests: Option<PerMinute<String>>,
     /// Visits of unknown codes by visitor. `None`: unlimited.
@@ -96,6 +99,7 @@ impl App {
             look,
             console_style: console::assets::Style::new(&site),
             site,
+            admission: Admission::new(&config.overload, &metrics),
             api_requests: PerMinute::new(config.limits.api_per_minute),
             misses: PerMinute::new(config.limits.misses_per_minute),
             lookups_for_guessers: PerMinute::in_bursts(LOOKUPS_FOR_GUESSERS_PER_MINUTE, LOOKUPS_FOR_GUESSERS_AT_ONCE),

@@ -6,7 +6,9 @@ use actix_web::{HttpRequest, dev::Payload, http::header::CONTENT_LENGTH, web::By
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-/// Of a body that is too large, this much is read and dropped, so that its sender gets to read the answer.
+use crate::admission::{Arrival, Crowded};
+
+/// Of a body that is refused, this much is read and dropped, so that its sender gets to read the answer.
 const DROPPED_BYTES_MAX: usize = 1024 * 1024;
 /// A body of 100 kB takes 4 s over a line of 200 kbit/s. The framework itself would wait for ever.
 const TIME_MAX: Duration = Duration::from_secs(5);
@@ -20,31 +22,54 @@ pub enum BodyError {
     /// It ends before its announced length, or a chunk is broken.
     #[error("the body is broken off")]
     Broken,
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
 }
 
-/// Reads a body of at most `bytes_max`.
+/// Reads a body of at most `bytes_max`. While it comes, the request has no place.
 ///
 /// # Errors
 ///
-/// When it is too large, too slow or broken off.
+/// When it is too large, too slow or broken off, or there is too much else to do.
 pub async fn read(request: &HttpRequest, payload: Payload, bytes_max: usize) -> Result<BytesMut, BodyError> {
-    timeout(TIME_MAX, read_all(request, payload, bytes_max)).await.unwrap_or(Err(BodyError::TooSlow))
+    let mut arrival = Arrival::begin(request);
+    let reading = read_all(request, payload, bytes_max, &mut arrival);
+    let body = timeout(TIME_MAX, reading).await.unwrap_or(Err(BodyError::TooSlow))?;
+    arrival.end().await?;
+    Ok(body)
 }
 
-async fn read_all(request: &HttpRequest, mut payload: Payload, bytes_max: usize) -> Result<BytesMut, BodyError> {
+async fn read_all(
+    request: &HttpRequest,
+    mut payload: Payload,
+    bytes_max: usize,
+    arrival: &mut Arrival,
+) -> Result<BytesMut, BodyError> {
     let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    let mut body = BytesMut::with_capacity(announced.unwrap_or(0).min(bytes_max));
-    let mut size = 0_usize;
+    let mut body = BytesMut::new();
+    let (mut size, mut dropped) = (0_usize, 0_usize);
+    let mut refusal = None;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| BodyError::Broken)?;
         size += chunk.len();
-        if size <= bytes_max {
-            body.extend_from_slice(&chunk);
-        } else if size > bytes_max + DROPPED_BYTES_MAX
-            || announced.is_some_and(|announced| announced > bytes_max + DROPPED_BYTES_MAX)
-        {
+        if refusal.is_none() {
+            let taken = if size > bytes_max {
+                Err(BodyError::TooLarge(bytes_max))
+            } else {
+                arrival.takes(chunk.len()).map_err(BodyError::from)
+            };
+            match taken {
+                Ok(()) => {
+                    body.extend_from_slice(&chunk);
+                    continue;
+                }
+                Err(error) => refusal = Some(error),
+            }
+        }
+        dropped += chunk.len();
+        if dropped > DROPPED_BYTES_MAX || announced.is_some_and(|announced| announced > bytes_max + DROPPED_BYTES_MAX) {
             break;
         }
     }
-    if size > bytes_max { Err(BodyError::TooLarge(bytes_max)) } else { Ok(body) }
+    refusal.map_or(Ok(body), Err)
 }

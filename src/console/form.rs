@@ -20,7 +20,7 @@ use super::{
     page::Error,
     session::{Visitor, app},
 };
-use crate::{metrics::AuthFailure, state::App, uploads::FILE_BYTES_MAX};
+use crate::{admission::Arrival, metrics::AuthFailure, state::App, uploads::FILE_BYTES_MAX};
 
 /// The name of the field with the token.
 pub const TOKEN: &str = "form_token";
@@ -98,7 +98,10 @@ impl<V: Visitor + 'static> FromRequest for Posted<V> {
             if !content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded")) {
                 return Err(Error::Malformed);
             }
-            let body = timeout(FORM_TIME_MAX, read(payload, FORM_BYTES_MAX)).await.map_err(|_| Error::TooSlow)??;
+            let mut arrival = Arrival::begin(&request);
+            let reading = read(payload, FORM_BYTES_MAX, &mut arrival);
+            let body = timeout(FORM_TIME_MAX, reading).await.map_err(|_| Error::TooSlow)??;
+            arrival.end().await?;
             let fields = Fields::parse(&body);
             check_token(&app, &by, fields.text(TOKEN))?;
             Ok(Self { by, fields })
@@ -117,7 +120,10 @@ impl<V: Visitor + 'static> FromRequest for PostedFile<V> {
             check_origin(&app, &request)?;
             let by = V::recognise(&app, &request).await?;
             let parts = Multipart::new(request.headers(), payload);
-            let (token, file) = timeout(FILE_TIME_MAX, read_parts(parts)).await.map_err(|_| Error::TooSlow)??;
+            let mut arrival = Arrival::begin(&request);
+            let reading = read_parts(parts, &mut arrival);
+            let (token, file) = timeout(FILE_TIME_MAX, reading).await.map_err(|_| Error::TooSlow)??;
+            arrival.end().await?;
             check_token(&app, &by, &token)?;
             Ok(Self { by, file })
         })
@@ -126,7 +132,7 @@ impl<V: Visitor + 'static> FromRequest for PostedFile<V> {
 
 /// The token and the file of a form with both. What is too large is read and thrown away: a browser that is refused before it has sent all
 /// shows its own page about a broken connection instead of ours.
-async fn read_parts(mut parts: Multipart) -> Result<(String, Option<File>), Error> {
+async fn read_parts(mut parts: Multipart, arrival: &mut Arrival) -> Result<(String, Option<File>), Error> {
     let (mut token, mut name, mut bytes) = (Vec::new(), String::new(), Vec::new());
     let (mut read, mut is_too_large) = (0, false);
     while let Some(part) = parts.next().await {
@@ -144,6 +150,7 @@ async fn read_parts(mut parts: Multipart) -> Result<(String, Option<File>), Erro
             if is_token && token.len() + chunk.len() <= TOKEN_BYTES_MAX {
                 token.extend_from_slice(&chunk);
             } else if is_file && bytes.len() + chunk.len() <= FILE_BYTES_MAX {
+                arrival.takes(chunk.len())?;
                 bytes.extend_from_slice(&chunk);
             } else {
                 is_too_large |= is_file;
@@ -177,13 +184,14 @@ fn check_token(app: &App, by: &impl Visitor, token: &str) -> Result<(), Error> {
     Err(Error::ForeignForm)
 }
 
-async fn read(mut payload: Payload, bytes_max: usize) -> Result<BytesMut, Error> {
+async fn read(mut payload: Payload, bytes_max: usize, arrival: &mut Arrival) -> Result<BytesMut, Error> {
     let mut body = BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| Error::Malformed)?;
         if body.len() + chunk.len() > bytes_max {
             return Err(Error::TooLarge);
         }
+        arrival.takes(chunk.len())?;
         body.extend_from_slice(&chunk);
     }
     Ok(body)

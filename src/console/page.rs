@@ -18,6 +18,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::session::{self, Browser, HOME, SignedIn, Visitor as _};
 use crate::{
+    admission::Crowded,
     languages::{Html, Language, Part},
     site::Site,
     state::App,
@@ -112,6 +113,8 @@ pub enum Error {
     Busy,
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
 }
 
 impl ResponseError for Error {
@@ -125,7 +128,7 @@ impl ResponseError for Error {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy | Self::Store(_) | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -138,6 +141,9 @@ impl ResponseError for Error {
             Self::MethodNotAllowed(allowed) => insert(headers, header::ALLOW, allowed),
             Self::TooMany(wait) => insert(headers, header::RETRY_AFTER, &wait.as_secs().max(1).to_string()),
             Self::Busy | Self::Store(_) => insert(headers, header::RETRY_AFTER, &RETRY_AFTER_OUTAGE_S.to_string()),
+            Self::Crowded(crowded) => {
+                insert(headers, header::RETRY_AFTER, &crowded.retry_after().as_secs().to_string());
+            }
             Self::ForeignForm | Self::Malformed | Self::TooLarge | Self::TooSlow | Self::NotFound => {}
         }
         response
@@ -168,6 +174,9 @@ impl Error {
             Self::Busy => said(words.problem_busy_title(), words.problem_busy(), Some(words.problem_busy_next())),
             Self::Store(_) => {
                 said(words.problem_outage_title(), words.problem_outage(), Some(words.problem_outage_next()))
+            }
+            Self::Crowded(_) => {
+                said(words.problem_crowded_title(), words.problem_crowded(), Some(words.problem_crowded_next()))
             }
         }
     }

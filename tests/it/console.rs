@@ -101,7 +101,7 @@ impl<'s> Desk<'s> {
         self.dressed(self.server.request("POST", "/console/upload")).body("multipart/form-data; boundary=edge", body)
     }
 
-    fn dressed(&self, request: Request) -> Request {
+    pub fn dressed(&self, request: Request) -> Request {
         let request = request.user_agent(CHROME).header("Accept", "text/html");
         if self.cookies.is_empty() {
             return request;

@@ -72,6 +72,7 @@ mod instances;
 mod lifecycle;
 mod nodes;
 mod outage;
+mod overload;
 mod runs;
 mod sentinel;
 mod tls;

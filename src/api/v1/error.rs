@@ -13,7 +13,7 @@ use actix_web::{
 use serde::Serialize;
 
 use super::validate::{self, Invalid};
-use crate::{api::body, auth::AuthError, domain::Scope, links::CreateError, store::StoreError};
+use crate::{admission::Crowded, api::body, auth::AuthError, domain::Scope, links::CreateError, store::StoreError};
 
 /// After an outage's answer it is worth trying again in this long: Redis restarts in less.
 const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(5);
@@ -48,6 +48,9 @@ pub enum Error {
     UnknownRoute,
     #[error("Server error.")]
     Store(#[source] StoreError),
+    /// There is too much to do: to the caller the same as a store that is away.
+    #[error("Server error.")]
+    Crowded(#[from] Crowded),
 }
 
 /// The body of every refusal.
@@ -74,7 +77,8 @@ impl Error {
             | Self::Invalid(_)
             | Self::LinkNotFound(_)
             | Self::UnknownRoute
-            | Self::Store(_) => None,
+            | Self::Store(_)
+            | Self::Crowded(_) => None,
         }
     }
 
@@ -82,6 +86,7 @@ impl Error {
         match self {
             Self::TooManyRequests(wait) => Some(*wait),
             Self::Store(_) => Some(RETRY_AFTER_OUTAGE),
+            Self::Crowded(crowded) => Some(crowded.retry_after()),
             Self::MalformedBody
             | Self::BodyTooLarge
             | Self::BodyTooSlow
@@ -110,7 +115,7 @@ impl ResponseError for Error {
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(_) | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -154,6 +159,7 @@ impl From<body::BodyError> for Error {
             body::BodyError::TooLarge(_) => Self::BodyTooLarge,
             body::BodyError::TooSlow => Self::BodyTooSlow,
             body::BodyError::Broken => Self::MalformedBody,
+            body::BodyError::Crowded(crowded) => Self::Crowded(crowded),
         }
     }
 }

@@ -31,7 +31,7 @@ pub async fn export(call: Call<LinksRead>) -> Result<HttpResponse, Problem> {
         Reach::Everybodys => None,
     };
     let walk = call.app.store.walk_links(owner, Filter::default());
-    let links = export::stream(walk, Writer::new(form)).await?;
+    let links = export::stream(call.app, walk, Writer::new(form)).await?;
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, form.media_type()))
         .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"links.{}\"", form.extension())))

@@ -22,6 +22,7 @@ pub enum Kind {
     BatchRefused,
     RateLimited,
     Unavailable,
+    Overloaded,
 }
 
 /// What is said of a kind.
@@ -33,7 +34,7 @@ struct Entry {
 }
 
 impl Kind {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::Forbidden,
@@ -51,6 +52,7 @@ impl Kind {
         Self::BatchRefused,
         Self::RateLimited,
         Self::Unavailable,
+        Self::Overloaded,
     ];
 
     /// The last part of its `type`.
@@ -90,6 +92,7 @@ impl Kind {
             Self::BatchRefused => &BATCH_REFUSED,
             Self::RateLimited => &RATE_LIMITED,
             Self::Unavailable => &UNAVAILABLE,
+            Self::Overloaded => &OVERLOADED,
         }
     }
 }
@@ -219,4 +222,12 @@ static UNAVAILABLE: Entry = Entry {
     title: "The service can't reach its store",
     advice: "Short links go on working meanwhile. Send the request again after \"Retry-After\"; with an Idempotency-Key nothing can \
              happen twice.",
+};
+
+static OVERLOADED: Entry = Entry {
+    name: "overloaded",
+    status: StatusCode::SERVICE_UNAVAILABLE,
+    title: "The service has too much to do",
+    advice: "Nothing was done. Batches and exports wait for one another, and give way to everything else. Send the request again after \
+             \"Retry-After\".",
 };

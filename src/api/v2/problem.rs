@@ -23,6 +23,7 @@ use utoipa::ToSchema;
 
 use super::kind::Kind;
 use crate::{
+    admission::Crowded,
     api::{body::BodyError, observe::RequestId},
     auth::AuthError,
     bulk::Refused,
@@ -201,11 +202,18 @@ impl From<AuthError> for Problem {
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         let kind = match error {
+            BodyError::Crowded(crowded) => return crowded.into(),
             BodyError::TooLarge(_) => Kind::BodyTooLarge,
             BodyError::TooSlow => Kind::BodyTimeout,
             BodyError::Broken => Kind::Malformed,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<Crowded> for Problem {
+    fn from(crowded: Crowded) -> Self {
+        Self::new(Kind::Overloaded, crowded).retry_after(crowded.retry_after())
     }
 }
 

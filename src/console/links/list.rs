@@ -143,7 +143,7 @@ pub async fn export(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> R
         Form::Json => Writer::new(form),
     };
     let walk = app.store.walk_links(Some(asked.owner(&officer)), asked.query().filter);
-    let links = export::stream(walk, writer).await?;
+    let links = export::stream(app, walk, writer).await?;
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, form.media_type()))
         .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"links.{}\"", form.extension())))

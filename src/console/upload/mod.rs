@@ -24,6 +24,7 @@ use super::{
 use crate::{
     bulk::ROWS_MAX,
     languages::{Html, Language},
+    metrics::Class,
     qr::Format,
     rows::{Field, write::push_cells},
     state::App,
@@ -161,6 +162,8 @@ pub async fn look(app: Data<App>, officer: SignedIn, id: Path<String>) -> Result
 pub async fn confirm(app: Data<App>, posted: Posted<SignedIn>, id: Path<String>) -> Result<HttpResponse, Error> {
     let officer = posted.by;
     let actor = officer.actor();
+    // Links by the hundred are bulk, whoever makes them.
+    let _place = app.admission.enter(Class::Bulk).await?;
     match uploads::confirm(&app, uploader(&officer, &actor), &id).await? {
         Confirmed::Done | Confirmed::Running => Ok(see_other(&format!("/console/upload/{}", *id))),
         Confirmed::Gone => Ok(gone(&app, &officer)),
