@@ -93,7 +93,7 @@ impl Walk {
         while !self.ended {
             let starts = store.ask(Operation::LinkList, async |redis| self.next_starts(redis).await).await?;
             self.ended = starts.len() < self.parts_at_once;
-            self.parts_at_once = (self.parts_at_once * 2).min(PARTS_AT_ONCE);
+            self.parts_at_once = (self.parts_at_once * 2).min(PARTS_AT_ONCE * UNDER_WAY);
             self.behind = starts.last().copied().or(self.behind);
             let mut entries = store.read_parts(&self.index, &starts).await?;
             // A part that was split meanwhile comes twice.

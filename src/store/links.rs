@@ -222,6 +222,8 @@ impl Store {
             Ok(written)
         });
         let written = written.await;
+        // The message comes in a moment; who has changed a link finds it as it is now.
+        self.outlines.changed(link.code.as_str());
         if !matches!(written, Ok(false)) {
             self.trail_changed(link, next, by, &written);
         }
@@ -563,22 +565,23 @@ impl Outline {
     }
 }
 
-/// The outline of each code's link, as far as these fields tell it; nothing where there is no link or it is damaged.
-pub(super) async fn read_outlines(
-    redis: &mut Connection,
-    codes: &[&Code],
-    fields: &[&str],
-) -> Result<Vec<Option<Outline>>, RedisError> {
-    let read = |code: &&Code| cmd("HMGET").arg(keys::link(code.as_str())).arg(fields).to_owned();
+/// The outline of each code's link; nothing where there is none or it is damaged.
+pub(super) async fn read_outlines(redis: &mut Connection, codes: &[&Code]) -> Result<Vec<Option<Outline>>, RedisError> {
+    let read = |code: &&Code| {
+        let mut read = cmd("HMGET");
+        read.arg(keys::link(code.as_str()));
+        read.arg(link_field::TARGET).arg(link_field::DESCRIPTION).arg(link_field::STATE).arg(link_field::TAGS);
+        read
+    };
     let answers = redis.each(codes.iter().map(read).collect()).await?;
     let outline = |answer: Result<Value, RedisError>| {
-        let mut values: Vec<Option<String>> = redis::from_redis_value(answer.ok()?).ok()?;
-        let mut take = |name: &str| values.get_mut(fields.iter().position(|field| *field == name)?)?.take();
+        type Fields = (String, Option<String>, Option<String>, Option<String>);
+        let (target, description, state, tags): Fields = redis::from_redis_value(answer.ok()?).ok()?;
         Some(Outline {
-            target: take(link_field::TARGET)?,
-            description: take(link_field::DESCRIPTION).unwrap_or_default(),
-            state: decode_state(take(link_field::STATE).as_deref()),
-            tags: Tags::from_store(take(link_field::TAGS).as_deref().unwrap_or_default().split(',')),
+            target,
+            description: description.unwrap_or_default(),
+            state: decode_state(state.as_deref()),
+            tags: Tags::from_store(tags.as_deref().unwrap_or_default().split(',')),
         })
     };
     Ok(answers.into_iter().map(outline).collect())

@@ -1,7 +1,8 @@
 //! Lists of an owner's links: by page number for API v1, from one place on for all others.
 //!
 //! What a page costs is told in ARCHITECTURE.md. A filter for which there is no index looks through the owner's links from the page's
-//! beginning on, and gives up after [`SEARCH_TIME_MAX`]: the page is then short, and says where to go on.
+//! beginning on, and gives up after [`SEARCH_TIME_MAX`]: the page is then short, and says where to go on. What it reads for that stays in
+//! memory (`outlines.rs`).
 
 use std::{
     cmp::Ordering,
@@ -19,7 +20,7 @@ use redis::cmd;
 use super::{
     ListedLink, Store, StoreError,
     index::{Direction, Entry, UNDER_WAY, Walk},
-    keys::{self, link_field},
+    keys,
     links::{Outline, indexes, read_clicks, read_links, read_outlines},
 };
 use crate::{
@@ -37,7 +38,7 @@ const IN_CREATION_MS: i64 = 60_000;
 const REPAIRS_MAX: usize = 5;
 
 /// How long links are looked through for one page. An officer waits no longer than this and a page's reading.
-const SEARCH_TIME_MAX: Duration = Duration::from_millis(100);
+const SEARCH_TIME_MAX: Duration = Duration::from_millis(130);
 
 /// Which of an owner's links. Pages are asked for by number. Ties go by code, ascending.
 #[derive(Clone, Debug)]
@@ -344,16 +345,30 @@ impl Store {
         Ok(TagSums { links: ranked.len() as u64, clicks })
     }
 
-    /// Leaves out candidates that don't match, by as little of each link as tells. What can't be told is left to [`Self::read_entries`].
+    /// Leaves out candidates that don't match, by as little of each link as tells, from memory if it is there. What can't be told is left to [`Self::read_entries`].
     async fn sift(&self, candidates: Vec<Candidate>, filter: &Filter) -> Result<Vec<Candidate>, StoreError> {
-        let codes: Vec<&Code> = candidates.iter().map(|candidate| &candidate.entry.code).collect();
-        let fields = filter.fields();
-        let outlines = self.ask(Operation::LinkList, async |redis| read_outlines(redis, &codes, &fields).await).await?;
-        let unclear_or_matching = |(candidate, outline): (Candidate, Option<Outline>)| {
+        let known = candidates.iter().map(|candidate| self.outlines.get(&candidate.entry.code));
+        let known: Vec<Option<Arc<Outline>>> = known.collect();
+        let unknown = candidates.iter().zip(&known).filter(|(_, outline)| outline.is_none());
+        let unknown: Vec<&Code> = unknown.map(|(candidate, _)| &candidate.entry.code).collect();
+        let mut read = self.read_outlines(&unknown).await?.into_iter();
+        let unclear_or_matching = |(candidate, outline): (Candidate, Option<Arc<Outline>>)| {
+            let outline = outline.or_else(|| read.next().flatten());
             let matches = outline.is_none_or(|outline| filter.matches(&candidate.entry.code, &outline));
             matches.then_some(candidate)
         };
-        Ok(candidates.into_iter().zip(outlines).filter_map(unclear_or_matching).collect())
+        Ok(candidates.into_iter().zip(known).filter_map(unclear_or_matching).collect())
+    }
+
+    /// The outlines of these codes from Redis, and into memory.
+    async fn read_outlines(&self, codes: &[&Code]) -> Result<Vec<Option<Arc<Outline>>>, StoreError> {
+        if codes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let before = self.outlines.before_reading();
+        let read = self.ask(Operation::LinkList, async |redis| read_outlines(redis, codes).await).await?;
+        let kept = codes.iter().zip(read).map(|(code, outline)| Some(self.outlines.keep(code, outline?, before)));
+        Ok(kept.collect())
     }
 
     /// Reads the links of `entries`. Entries that disagree with their links are mended: dropped, or put where they belong.
@@ -441,20 +456,6 @@ impl Filter {
     /// Whether an index has exactly the links that match.
     fn is_indexed(&self) -> bool {
         self.search.is_none() && self.state.is_none() && self.tags.len() <= 1
-    }
-
-    /// The fields of a link that tell whether it matches.
-    fn fields(&self) -> Vec<&'static str> {
-        let in_description = self.search.as_ref().is_some_and(|search| search.in_description);
-        [
-            (link_field::TARGET, true),
-            (link_field::DESCRIPTION, in_description),
-            (link_field::STATE, self.state.is_some()),
-            (link_field::TAGS, !self.tags.is_empty()),
-        ]
-        .into_iter()
-        .filter_map(|(field, needed)| needed.then_some(field))
-        .collect()
     }
 
     pub(super) fn fits(&self, link: &Link) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! One logical change is one write command, checked and sent by one script, so that a change without its history can't exist, two
 //! officers can't both get a code, and any call may be repeated. Every call has a deadline; an outage is an error, never "not found".
-//! What the store doesn't do: decide who may do what, cache, or retry.
+//! What the store doesn't do: decide who may do what, cache links (searches alone have a memory, `outlines.rs`), or retry.
 
 mod accounts;
 mod bulk;
@@ -17,6 +17,7 @@ mod instances;
 mod keys;
 mod links;
 mod list;
+mod outlines;
 mod pool;
 mod repair;
 mod resolve;
@@ -156,6 +157,7 @@ pub struct Store {
     lookup_timeout: Duration,
     metrics: Arc<Metrics>,
     audit: Arc<Audit>,
+    outlines: Arc<outlines::Outlines>,
 }
 
 /// The control plane's way to Redis.
@@ -183,7 +185,8 @@ impl Store {
         let audit = Audit::open(config.audit_file.as_deref(), metrics.audit_failures.clone())
             .map_err(|error| StoreSettingsError(format!("audit.file can't be written: {error}")))?;
         let lookup_timeout = config.redis.lookup_timeout;
-        Ok(Self { connector, control, lookup_timeout, metrics, audit: Arc::new(audit) })
+        let outlines = Arc::new(outlines::Outlines::new());
+        Ok(Self { connector, control, lookup_timeout, metrics, audit: Arc::new(audit), outlines })
     }
 
     /// Where changes are written down, for whoever has to open the file anew.

@@ -38,6 +38,7 @@ pub async fn watch(store: Store, events: impl LinkEvents) {
             down = true;
             // Whatever else is open leads to the same Redis.
             store.connector.doubt();
+            store.outlines.subscribed(false);
             events.disconnected(&reason.to_string());
         }
         sleep(RETRY).await;
@@ -47,15 +48,17 @@ pub async fn watch(store: Store, events: impl LinkEvents) {
 /// One subscription's life; ends only by its death.
 async fn subscribe(store: &Store, events: &Arc<impl LinkEvents>, down: &mut bool) -> Result<Infallible, StoreError> {
     let silent = || StoreError::Unavailable(format!("no answer for {} ms", SILENCE.as_millis()));
-    let told = Arc::clone(events);
+    let (told, outlines) = (Arc::clone(events), Arc::clone(&store.outlines));
     let hear = move |message: &str| {
         for (code, version) in keys::parse_changed(message) {
+            outlines.changed(code);
             told.changed(code, version);
         }
     };
     let subscribing = store.connector.subscribe(LINKS_CHANNEL, hear);
     let mut subscription = timeout(SILENCE, subscribing).await.map_err(|_| silent())??;
     *down = false;
+    store.outlines.subscribed(true);
     events.connected();
     let mut lost = pin!(subscription.lost());
     let mut proven_at = Instant::now();
@@ -70,6 +73,7 @@ async fn subscribe(store: &Store, events: &Arc<impl LinkEvents>, down: &mut bool
                     Proof::Heard => {}
                     Proof::HeardFromNow => {
                         store.connector.doubt();
+                        store.outlines.subscribed(true);
                         events.connected();
                     }
                 }

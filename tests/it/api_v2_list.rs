@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::{
     api_v2::{Program, TARGET, codes_of},
-    harness::{Home, Server},
+    harness::{Home, Server, eventually},
+    redis_server::RedisServer,
 };
 
 const SORTS: [&str; 5] = ["-created_at", "created_at", "-clicks", "clicks", "code"];
@@ -49,6 +50,36 @@ fn each_order_has_every_link_once_in_pages_of_any_size() {
         }
     }
     assert_eq!(amy.codes(&[]), newest_first, "newest first unless told otherwise");
+}
+
+#[test]
+fn a_search_finds_links_as_they_are_now_whatever_it_read_before_and_whoever_changed_them() {
+    let redis = RedisServer::start();
+    let [here, there] = [0, 1].map(|_| Home::new().set("redis.url", redis.url()).start());
+    let amy = here.program("amy@agency.gov.sg");
+    let elsewhere = there.program_with_key(&amy.key);
+    for first in [0, 600] {
+        let row = |number| json!({"target_url": format!("{TARGET}/{number}"), "code": format!("form-{number}")});
+        amy.post("/batch", &(first..first + 600).map(row).collect()).assert_v2("a batch", 200);
+    }
+    for program in [&amy, &elsewhere] {
+        assert_eq!(program.codes(&[("q", "taxes/1100")]), ["form-1100"]);
+        assert!(program.codes(&[("q", "spring")]).is_empty());
+    }
+    amy.changes("form-7", &json!({"description": "Spring", "tags": ["a", "b"], "state": "inactive"}));
+    let finds: [&[(&str, &str)]; 3] = [&[("q", "spring")], &[("state", "inactive")], &[("tag", "a"), ("tag", "b")]];
+    for parameters in finds {
+        assert_eq!(amy.codes(parameters), ["form-7"], "at once, where it was changed: {parameters:?}");
+        eventually("and elsewhere", || (elsewhere.codes(parameters) == ["form-7"]).then_some(()));
+    }
+    elsewhere.changes("form-7", &json!({"description": "Autumn", "state": "active"}));
+    for parameters in [[("q", "spring")], [("state", "inactive")]] {
+        assert!(elsewhere.codes(&parameters).is_empty());
+        assert!(amy.codes(&parameters).is_empty(), "what memory says is compared with the link: {parameters:?}");
+    }
+    eventually("and found by its new words", || (amy.codes(&[("q", "autumn")]) == ["form-7"]).then_some(()));
+    elsewhere.creates(&json!({"target_url": TARGET, "code": "winter"}));
+    assert_eq!(amy.codes(&[("q", "winter")]), ["winter"]);
 }
 
 #[test]

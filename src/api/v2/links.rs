@@ -88,7 +88,7 @@ pub async fn create(mut call: Call<LinksWrite>) -> Result<HttpResponse, Problem>
 /// List links.
 ///
 /// Your own, or, with the scope `admin`, those of `owner`. The page's cost doesn't grow with their number, but for `q`, `state` and a second
-/// `tag`: those look through links for a tenth of a second at most, and answer what they found and where to go on.
+/// `tag`: those look through links for 130 ms at most, and answer what they found and where to go on.
 #[utoipa::path(
     get, path = "/links", tag = "links", security(("key" = ["links:read"])),
     params(
