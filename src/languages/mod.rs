@@ -282,7 +282,10 @@ impl Language {
     /// A day as its speakers write it.
     pub fn day(&self, date: jiff::civil::Date) -> Html<'static> {
         let number = |value: i8| u32::from(value.unsigned_abs());
-        self.date(number(date.day()), number(date.month()), u32::from(date.year().unsigned_abs()))
+        let words = self.date(number(date.day()), number(date.month()), u32::from(date.year().unsigned_abs()));
+        // Numbers and the language's own words: if each were kept apart, a sentence that the date is put into would see no direction in it,
+        // and run it from left to right (UAX #9, rule P3).
+        Html::made(words.as_str().replace(['\u{2068}', '\u{2069}'], ""))
     }
 
     /// A number with its thousands apart: `1,234,567`.
@@ -391,6 +394,8 @@ mod tests {
         assert_eq!(english.gone_title().as_str(), "Gone for good");
         let isolated = arabic.preview_ask("x.example");
         assert!(isolated.as_str().contains("\u{2068}x.example\u{2069}"), "a domain keeps its direction: {isolated}");
+        let day = arabic.day(jiff::civil::date(2026, 3, 4));
+        assert_eq!(day.as_str(), "4 March 2026", "a date has the direction of its words");
     }
 
     #[test]
