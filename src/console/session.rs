@@ -128,7 +128,9 @@ impl Visitor for SignedIn {
     async fn recognise(app: &App, request: &HttpRequest) -> Result<Self, Error> {
         let signed_out = || {
             // Only what a browser can show again is worth coming back to.
-            let next = if *request.method() == Method::GET { request.uri().to_string() } else { HOME.to_owned() };
+            // A request by way of a proxy may have the whole address (RFC 9112, 3.2.2).
+            let asked = request.uri().path_and_query().filter(|_| *request.method() == Method::GET);
+            let next = asked.map_or(HOME, |asked| asked.as_str()).to_owned();
             Error::SignedOut { next }
         };
         let secret = secret_of(app, request).ok_or_else(signed_out)?;

@@ -7,9 +7,10 @@ use serde_json::json;
 use crate::{
     api_v2::TARGET,
     chromium::{SITE, Tab, WIDTHS, home},
-    console::Desk,
+    console::{Desk, password_in},
     harness::{Home, Server},
     redis_server::RedisServer,
+    smtp_server::SmtpServer,
 };
 
 const AMY: &str = "amy.tan@agency.gov.sg";
@@ -280,4 +281,40 @@ fn many_links_are_created_from_a_file_by_keyboard_alone_and_without_scripts() {
     }
     let links = server.program(AMY).get("/links").assert_v2("links", 200);
     assert_eq!(links["items"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn an_officer_logs_in_by_keyboard_alone_and_without_scripts() {
+    for has_scripts in [true, false] {
+        let smtp = SmtpServer::start(None, "250 ok");
+        let server =
+            home().set("smtp.url", format!("smtp://{}", smtp.address)).set("smtp.from", "go@agency.gov.sg").start();
+        let tab = Tab::open(&server);
+        let looks_good = |page: &str| {
+            if has_scripts {
+                assert_good_on_every_screen(&tab, page);
+            }
+        };
+        if !has_scripts {
+            tab.has_no_scripts();
+        }
+        tab.opens("/console/keys");
+        tab.arrives_at(&format!("{SITE}/console/login"));
+        looks_good("login");
+        tab.tabs_to("#email");
+        tab.call("Input.insertText", &json!({"text": AMY}));
+        tab.awaiting_load(|| tab.presses("Enter"));
+        looks_good("password");
+        let password = password_in(&smtp.awaits_mail().text);
+        for (typed, is_right) in [("000000", password == "000000"), (password.as_str(), true)] {
+            tab.tabs_to("#password");
+            tab.call("Input.insertText", &json!({"text": typed}));
+            tab.awaiting_load(|| tab.presses("Enter"));
+            if is_right {
+                break;
+            }
+            looks_good("password-wrong");
+        }
+        assert_eq!(tab.address(), format!("{SITE}/console/keys"), "{}", tab.reads("main"));
+    }
 }
