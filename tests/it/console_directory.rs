@@ -1,8 +1,13 @@
 //! The directory: what is found by which words, whom it says to ask, and what it never shows.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::{api_v2::TARGET, console::Desk, harness::Server, http::attributes};
+use crate::{
+    api_v2::TARGET,
+    console::Desk,
+    harness::{Home, Server},
+    http::{attributes, unescaped},
+};
 
 /// The codes on a page of the directory.
 fn codes(page: &str) -> Vec<String> {
@@ -76,4 +81,38 @@ fn the_directory_shows_neither_clicks_nor_tags_and_only_to_officers() {
     let stranger = server.get("/console/directory?q=form").send();
     assert_eq!(stranger.status, 303);
     assert!(stranger.header("location").is_some_and(|location| location.starts_with("/console/login?next=")));
+}
+
+#[test]
+fn the_lists_of_all_officers_are_looked_through_however_many_there_are() {
+    let server = Home::new().set("officers.admins", "root@agency.gov.sg").start();
+    let root = server.program_with_key(&server.key_with(&[
+        "--owner",
+        "root@agency.gov.sg",
+        "--scope",
+        "links:write",
+        "--scope",
+        "admin",
+    ]));
+    let rows: Vec<Value> = (0..230)
+        .map(|number| {
+            let owner = format!("officer{number}@agency.gov.sg");
+            json!({"code": format!("form-{number:03}"), "target_url": TARGET, "owner": owner, "description": "Same words"})
+        })
+        .collect();
+    assert_eq!(root.post("/batch", &Value::from(rows)).assert_v2("batch", 200)["created"], 230);
+    let mut ben = Desk::of(&server, "ben@agency.gov.sg");
+    let (mut found, mut page) = (Vec::new(), "/console/directory?q=words+same".to_owned());
+    loop {
+        let seen = ben.sees(&page);
+        found.extend(codes(&seen));
+        let links = attributes(&unescaped(&seen), "href");
+        match links.into_iter().find(|href| href.contains("&after=") && !href.ends_with("&after=")) {
+            Some(next) => page = next,
+            None => break,
+        }
+    }
+    found.sort_unstable();
+    assert_eq!(found.len(), 230);
+    assert_eq!((&*found[0], &*found[229]), ("form-000", "form-229"));
 }
