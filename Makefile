@@ -1,7 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build deb validate test-alerts test test-faults test-api test-clients openapi lint format bench budget setup clean help
+.PHONY: run build deb slow-clients validate test-alerts test test-faults test-api test-clients openapi lint format bench budget setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -81,6 +81,11 @@ test-alerts: ## break two nodes under a real Prometheus: each fault must call wi
 	@scripts/setup.sh test
 	$(RELEASE)
 	@scripts/test-alerts.sh
+
+slow-clients: ## measure what others notice of 5,000 silent and 500 slow connections (a minute)
+	@scripts/setup.sh run slow
+	$(RELEASE)
+	@scripts/slow-clients.sh
 
 validate: ## check the deployment files against their schemas (what make test can't do without downloads)
 	@scripts/validate-deploy.sh

@@ -24,6 +24,7 @@ main() {
         api) needs="rust c_compiler redis curl api_tools" ;;
         clients) needs="rust c_compiler redis curl api_tools client_tools" ;;
         bench) needs="rust c_compiler redis bench_tools" ;;
+        slow) needs="curl python slow_tools" ;;
         deb) needs="cargo_deb" ;;
         budget) needs="rust c_compiler valgrind" ;;
         make) needs="make" ;;
@@ -99,6 +100,16 @@ need_client_tools() {
 
 need_curl() {
     has curl || lacking curl curl curl curl
+}
+
+need_python() {
+    has python3 || lacking python3 python3 python3 python
+}
+
+need_slow_tools() {
+    for program in slowhttptest wrk; do
+        has "$program" || lacking "$program" "$program" "$program" "$program"
+    done
 }
 
 need_make() {
