@@ -58,7 +58,8 @@ impl Replay {
     /// When the key is none, belongs to another request, or the first is still running.
     pub async fn begin<P>(call: &Call<P>, body: &[u8]) -> Result<Self, Problem> {
         let Some(header) = call.request.headers().get(&IDEMPOTENCY_KEY) else { return Ok(Self::Once) };
-        let well_formed = |key: &&str| (1..=KEY_BYTES_MAX).contains(&key.len());
+        // A tab is the one control that a header may have.
+        let well_formed = |key: &&str| (1..=KEY_BYTES_MAX).contains(&key.len()) && !key.contains('\t');
         let key = header.to_str().ok().filter(well_formed).ok_or_else(|| {
             let detail = format!("must be a text of 1 to {KEY_BYTES_MAX} ASCII characters");
             Problem::mistakes(vec![Mistake::of("Idempotency-Key", detail)])
