@@ -49,7 +49,7 @@ need_rust() {
         fail "Rust $found is too old: Merlink needs $wanted or later. With rustup: rustup update stable"
 }
 
-# The linker for every crate, and the compiler for the one crate that is partly C (ring, which does TLS). Compiling a
+# The linker for every crate, and the compiler for the crates that are partly C (ring, which does TLS, and mimalloc). Compiling a
 # line tells more than looking for `cc`: Debian has compilers without the C library's headers.
 need_c_compiler() {
     if ! printf '#include <stdlib.h>\nint main(void) { return 0; }\n' | cc -x c -o /dev/null - 2>/dev/null; then
