@@ -73,6 +73,7 @@ mod lifecycle;
 mod nodes;
 mod outage;
 mod overload;
+mod restore;
 mod runs;
 mod sentinel;
 mod tls;
