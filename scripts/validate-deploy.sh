@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the deployment files with what a machine has for it: Kubernetes against its schemas (kubernetes-validate, by pip into a folder of
-# its own), compose by its client, the unit by systemd. Says what it had to leave out. What make test checks isn't repeated here.
+# Checks the deployment files: Kubernetes against its schemas and compose against its specification (by pip, into a folder of their own),
+# compose by its client too and the unit by systemd where a machine has these. Says what it had to leave out. What make test checks isn't
+# repeated here.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,16 +13,28 @@ check() { # WHAT COMMAND...
     if "$@"; then echo "ok: $what"; else echo "FAILED: $what"; failed=1; fi
 }
 
+venv=target/validate
+
+# PACKAGE=VERSION...
+pip_has() {
+    [[ -x $venv/bin/pip ]] || python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"
+}
+
 kubernetes() {
-    local venv=target/validate
-    [[ -x $venv/bin/kubernetes-validate ]] || {
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check kubernetes-validate==1.37.0
-    }
+    pip_has kubernetes-validate==1.37.0
     "$venv/bin/kubernetes-validate" --quiet --strict -k 1.31 deploy/kubernetes/*.yaml
 }
 
-compose() {
+# Every name and value that the specification doesn't know is refused. Merges (`<<`) are YAML's and no business of the specification, so they are
+# resolved first, as compose does.
+compose_by_specification() {
+    pip_has compose-spec==0.2.1 pyyaml==6.0.3
+    "$venv/bin/python" -c 'import json, sys, yaml; from compose_spec import PyCompose
+PyCompose.from_json(json.dumps(yaml.safe_load(sys.stdin)))' <deploy/compose.yaml
+}
+
+compose_by_client() {
     REDIS_PASSWORD=x GRAFANA_PASSWORD=x docker compose -f deploy/compose.yaml config --quiet
 }
 
@@ -34,6 +47,11 @@ unit() {
 }
 
 check "Kubernetes" kubernetes
-if docker compose version >/dev/null 2>&1; then check "compose" compose; else echo "left out: compose, no docker compose here"; fi
+check "compose, by its specification" compose_by_specification
+if docker compose version >/dev/null 2>&1; then
+    check "compose, by its client" compose_by_client
+else
+    echo "left out: compose by its client, no docker compose here"
+fi
 if command -v systemd-analyze >/dev/null; then check "systemd unit" unit; else echo "left out: the unit, no systemd-analyze here"; fi
 exit $failed
