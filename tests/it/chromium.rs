@@ -419,9 +419,16 @@ impl Tab {
     #[track_caller]
     pub fn pictured(&self, name: &str) {
         let Some(folder) = std::env::var_os(PICTURES) else { return };
-        let size = self.call("Page.getLayoutMetrics", &json!({}))["cssContentSize"].clone();
-        let clip = json!({"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1});
-        let picture = self.call("Page.captureScreenshot", &json!({"clip": clip, "captureBeyondViewport": true}));
+        let metrics = self.call("Page.getLayoutMetrics", &json!({}));
+        let (page, screen) = (&metrics["cssContentSize"], &metrics["cssLayoutViewport"]);
+        let what = if page["height"] == screen["clientHeight"] {
+            // Clipped to what it is anyway, a page from right to left is shown beside its place (Chromium 156).
+            json!({})
+        } else {
+            let clip = json!({"x": 0, "y": 0, "width": page["width"], "height": page["height"], "scale": 1});
+            json!({"clip": clip, "captureBeyondViewport": true})
+        };
+        let picture = self.call("Page.captureScreenshot", &what);
         let bytes = BASE64_STANDARD.decode(text(&picture["data"])).expect("a picture is Base64");
         std::fs::create_dir_all(&folder).expect("the folder can be made");
         std::fs::write(std::path::Path::new(&folder).join(format!("{name}.png")), bytes).expect("it can be written");
