@@ -27,8 +27,10 @@ server=$!
 
 # Until it says that it listens, and Redis answers.
 for _ in $(seq 200); do
-    address=$(sed -n 's/.*"message":"listening".*"public.addr":"\([^"]*\)".*/\1/p' "$folder/log")
-    operator=$(sed -n 's/.*"message":"listening".*"operator.addr":"\([^"]*\)".*/\1/p' "$folder/log")
+    # One line says both. Read once: it may come between two looks.
+    listening=$(grep '"message":"listening"' "$folder/log" || true)
+    address=$(sed -n 's/.*"public.addr":"\([^"]*\)".*/\1/p' <<<"$listening")
+    operator=$(sed -n 's/.*"operator.addr":"\([^"]*\)".*/\1/p' <<<"$listening")
     [ -n "$operator" ] && curl -sf "http://$operator/readyz" >/dev/null && break
     kill -0 "$server" 2>/dev/null || { cat "$folder/log" >&2; exit 1; }
     sleep 0.1
