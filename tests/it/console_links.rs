@@ -246,7 +246,7 @@ fn clicks_are_shown_as_pictures_and_tables_with_bots_apart() {
     let page = amy.sees("/console/links/form/statistics");
     let numbers: Vec<&str> = page.split("class=\"big\">").skip(1).filter_map(|rest| rest.split('<').next()).collect();
     assert_eq!(numbers, ["3", "1", "1"]);
-    assert_eq!((page.matches("<svg class=\"chart\"").count(), page.matches("<table>").count()), (3, 3));
+    assert_eq!((page.matches("<svg class=\"chart").count(), page.matches("<table>").count()), (3, 3));
     assert!(!page.contains(" style="), "the policy allows no inline style");
     let csv = amy.opens("/console/links/form/clicks.csv?from=2026-01-01&to=2026-01-03");
     assert_eq!(csv.text(), "date,clicks\r\n2026-01-01,0\r\n2026-01-02,0\r\n2026-01-03,0\r\n");
