@@ -1,6 +1,6 @@
 //! A link as the redirect needs it, in one block of memory: what is known of it, its code and its target behind one another.
 //!
-//! One block and not five (code, link, target and their counters) takes a third less memory, and a redirect that finds it has met everything. The price
+//! One block and not five (code, link, target and what they point with) takes a third less memory, and a redirect that finds it has met everything. The price
 //! is that a `Location` is copied out of it. Which links are kept, and for how long they are believed, is `cache.rs`'s.
 
 use std::{

@@ -47,7 +47,7 @@ use crate::{
 
 /// Clicks are gathered for so long when there are few of them.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// For so much longer for each code in the last batch: some ten times what the code's write costs Redis, of which a tenth is then ours at most.
+/// For so much longer for each code in the last batch: some fifteen times what the code's write costs Redis, of which so little is then ours.
 const INTERVAL_PER_CODE: Duration = Duration::from_micros(100);
 /// And never for longer. A click is in the counters within a second: this, a batch, and room for a slow machine.
 const INTERVAL_MAX: Duration = Duration::from_millis(600);

@@ -53,15 +53,16 @@ impl Store {
     /// [`StoreError::Unavailable`]: any of them may or may not have been created. Created again, those that were exist.
     pub async fn create_links(&self, new: &[NewLink]) -> Result<Vec<BulkCreated>, StoreError> {
         let links: Vec<Link> = new.iter().map(NewLink::as_created).collect();
-        let created: Vec<bool> = if self.connector.is_cluster() {
-            let calls = || new.iter().zip(&links).map(|(new, link)| new.call(link, false)).collect();
-            self.ask(Operation::LinkWrite, async |redis| redis.run_many(&CREATE, calls()).await).await?
-        } else {
-            let calls = || new.chunks(LINKS_IN_A_CALL).zip(links.chunks(LINKS_IN_A_CALL)).map(call).collect();
-            let created: Vec<Vec<bool>> =
-                self.ask(Operation::LinkWrite, async |redis| redis.run_many(&CREATE_MANY, calls()).await).await?;
-            created.concat()
+        let create = async |redis: &mut Connection| {
+            if redis.takes_transactions().await {
+                let calls = new.chunks(LINKS_IN_A_CALL).zip(links.chunks(LINKS_IN_A_CALL)).map(call).collect();
+                Ok(redis.run_many::<Vec<bool>>(&CREATE_MANY, calls).await?.concat())
+            } else {
+                let calls = new.iter().zip(&links).map(|(new, link)| new.call(link, false)).collect();
+                redis.run_many(&CREATE, calls).await
+            }
         };
+        let created: Vec<bool> = self.ask(Operation::LinkWrite, create).await?;
         let taken: Vec<Code> =
             links.iter().zip(&created).filter(|(_, created)| !**created).map(|(link, _)| link.code.clone()).collect();
         let mut existing = self.links_of(&taken).await?.into_iter();
@@ -126,8 +127,7 @@ impl Store {
                 entries.chunks(ENTRIES_AT_ONCE).map(move |chunk| (index.as_str(), chunk))
             })
             .collect();
-        let together = !self.connector.is_cluster();
-        self.ask(Operation::LinkWrite, async |redis| index::add_many(redis, &additions, together).await).await
+        self.ask(Operation::LinkWrite, async |redis| index::add_many(redis, &additions).await).await
     }
 
     /// All links of one owner, or of everybody, that match, some at a time: each owner's from the oldest on.

@@ -1,9 +1,7 @@
 //! Click counters: adding a stretch of a journal to them, and asking how far they have come.
 //!
-//! One call of a script adds to the counters of many links, which takes Redis half the time that a call for each does. Such a call stands in the
-//! append-only file as a transaction. A Redis that starts although its file was cut off within one loses what it writes afterwards (see
-//! `config/redis.conf`, `aof-load-truncated`), so only one that is known not to gets such calls; any other gets one for each link. So does a
-//! Cluster, whose nodes take no call for links of several slots.
+//! One call of a script adds to the counters of many links, which takes Redis half the time that a call for each does; but not every Redis may be
+//! sent such calls, see `Connection::takes_transactions`. The others get one for each link.
 
 use std::{
     collections::HashMap,
@@ -106,7 +104,7 @@ impl ClickStore {
             }
             let apply = async |redis: &mut Connection| {
                 // Asked each time, since each time it may be another Redis.
-                let in_call = if takes_transactions(redis).await { COUNTERS_IN_CALL } else { 1 };
+                let in_call = if redis.takes_transactions().await { COUNTERS_IN_CALL } else { 1 };
                 let (calls, indices): (Vec<Cmd>, Vec<&[usize]>) = alike
                     .iter()
                     .flat_map(|(fields, indices)| indices.chunks(in_call).map(move |indices| (fields, indices)))
@@ -167,16 +165,6 @@ impl ClickStore {
     pub fn session(&self) -> u64 {
         self.wire.session()
     }
-}
-
-/// Whether a script may write to several counters.
-async fn takes_transactions(redis: &mut Connection) -> bool {
-    if redis.is_cluster() {
-        return false;
-    }
-    // Forbidden by many managed services: then it isn't known.
-    let setting = cmd("CONFIG").arg("GET").arg("aof-load-truncated").query_async::<Vec<String>>(redis).await;
-    setting.is_ok_and(|pair| pair.get(1).is_some_and(|loads| loads == "no"))
 }
 
 fn key(code: Option<&str>) -> String {

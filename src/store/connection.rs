@@ -136,9 +136,16 @@ impl Connection {
         }
     }
 
-    /// Whether commands and scripts must keep to one slot.
-    pub fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
+    /// Whether a script may write several keys, which stands in the append-only file as a transaction. Not in a Cluster, where keys are on several
+    /// servers. Nor if Redis would start on a file that was cut off within one: it loses what it writes after that (`config/redis.conf`,
+    /// `aof-load-truncated`). To be asked each time, since each time it may be another Redis.
+    pub async fn takes_transactions(&mut self) -> bool {
+        if matches!(self, Self::Cluster(_)) {
+            return false;
+        }
+        // Forbidden by many managed services: then it isn't known.
+        let setting = cmd("CONFIG").arg("GET").arg("aof-load-truncated").query_async::<Vec<String>>(self).await;
+        setting.is_ok_and(|pair| pair.get(1).is_some_and(|loads| loads == "no"))
     }
 
     /// The servers that take writes.

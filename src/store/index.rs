@@ -249,9 +249,9 @@ pub async fn add(redis: &mut Connection, index: &str, entries: &[Entry]) -> Resu
     redis.run(&ADD, &addition(&[(index, entries)])).await
 }
 
-/// Adds entries to several indexes, at most [`ENTRIES_AT_ONCE`] to each. `together`: all are on one server, so that one call may take several.
-pub async fn add_many(redis: &mut Connection, additions: &[Addition<'_>], together: bool) -> Result<(), RedisError> {
-    let calls = if together {
+/// Adds entries to several indexes, at most [`ENTRIES_AT_ONCE`] to each; several in a call where Redis takes that.
+pub async fn add_many(redis: &mut Connection, additions: &[Addition<'_>]) -> Result<(), RedisError> {
+    let calls = if redis.takes_transactions().await {
         in_calls(additions).map(addition).collect()
     } else {
         additions.iter().map(|one| addition(std::slice::from_ref(one))).collect()

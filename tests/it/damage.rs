@@ -188,6 +188,16 @@ fn only_a_redis_that_refuses_a_torn_file_is_sent_transactions() {
     amy.sees_clicks("form", 2);
     let after = written().split_off(before.len());
     assert!(after.contains("clicks:{form}") && !after.contains("MULTI"), "{after}");
+    let file = server.home().write(
+        "links.csv",
+        "code,target_url,owner\na,https://a.gov.sg,amy@agency.gov.sg\nb,https://b.gov.sg,amy@agency.gov.sg\n",
+    );
+    server.home().run(&["link", "import", &file.display().to_string()]).assert_code(0);
+    let after = written().split_off(before.len());
+    assert!(after.contains("l:{a}") && after.contains("l:{b}"), "{after}");
+    for transaction in after.split("MULTI").skip(1).filter_map(|text| text.split("EXEC").next()) {
+        assert!(transaction.matches("l:{").count() < 2, "{transaction}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 -- Adds stretches of an instance's journal to the counters of links, unless these include them already. All stretches in a call add to the
 -- same fields, which nearly all clicks of one moment do: then the fields are named once, and a link costs half of what a call of its own does.
 -- A link's HSET sets the new absolute counts and the new position together, so that neither can be had without the other. Calls with several
--- links stand in the append-only file as transactions: only for a Redis that doesn't load one that was cut off, see clicks.rs.
+-- links stand in the append-only file as transactions: only for a Redis that takes such, see connection.rs.
 -- KEYS clicks:{code}...   ARGV[1] position field   ARGV[2] new position   ARGV[3] number of fields, then the fields
 -- then for each key: the positions between which its counters must stand, and an increment for each field
 -- Answers for each key the position at which its counters stand after the call: ARGV[2] when they include the stretch; nothing when they are
