@@ -38,7 +38,7 @@ test-faults: ## break everything under load for 20 minutes, and compare every co
 	MERLINK_TEST_KILLS=$(KILLS) MERLINK_TEST_FAILOVERS=$(FAILOVERS) MERLINK_TEST_OUTAGE_SECONDS=$(OUTAGE) \
 	MERLINK_TEST_OUTAGE_REDIRECTS_PER_SECOND=$(OUTAGE_RATE) MERLINK_TEST_EDITS=$(EDITS) MERLINK_TEST_GUESSES_SECONDS=$(GUESSES) \
 	cargo test --locked --release --test it -- --nocapture --test-threads=1 \
-		runs:: sentinel::redirects_go_on cluster::redirects_go_on faults::replies_lost behind_nginx::a_rolling_restart
+		runs:: sentinel::redirects_go_on cluster::redirects_go_on faults::replies_lost behind_nginx::a_rolling_restart restore::
 
 # Against a real server, which it starts. CASES=20000 is what the API is judged by; the summary says how many there were.
 test-api: ## invent requests to API v2 by its own document, and compare each answer with it
