@@ -1,13 +1,34 @@
 //! The directory: what is found by which words, whom it says to ask, and what it never shows.
 
+use std::{thread, time::Duration};
+
 use serde_json::{Value, json};
 
 use crate::{
     api_v2::TARGET,
     console::Desk,
     harness::{Home, Server},
-    http::{attributes, unescaped},
+    http::{Answer, attributes, unescaped},
+    proxy::Proxy,
+    redis_server::RedisServer,
 };
+
+const ROOT: &str = "root@agency.gov.sg";
+
+/// A link for each of so many officers, `officer0@agency.gov.sg` and so on, made by an administrator.
+#[track_caller]
+fn many_officers_create(server: &Server, count: usize, about: impl Fn(usize) -> Value) {
+    let rows: Vec<Value> = (0..count)
+        .map(|number| {
+            let mut row = about(number);
+            row["target_url"] = TARGET.into();
+            row["owner"] = format!("officer{number}@agency.gov.sg").into();
+            row
+        })
+        .collect();
+    let root = server.program_with_scopes(ROOT, "links:write admin");
+    assert_eq!(root.post("/batch", &Value::from(rows)).assert_v2("batch", 200)["created"], count);
+}
 
 /// The codes on a page of the directory.
 fn codes(page: &str) -> Vec<String> {
@@ -85,22 +106,12 @@ fn the_directory_shows_neither_clicks_nor_tags_and_only_to_officers() {
 
 #[test]
 fn the_lists_of_all_officers_are_looked_through_however_many_there_are() {
-    let server = Home::new().set("officers.admins", "root@agency.gov.sg").start();
-    let root = server.program_with_key(&server.key_with(&[
-        "--owner",
-        "root@agency.gov.sg",
-        "--scope",
-        "links:write",
-        "--scope",
-        "admin",
-    ]));
-    let rows: Vec<Value> = (0..230)
-        .map(|number| {
-            let owner = format!("officer{number}@agency.gov.sg");
-            json!({"code": format!("form-{number:03}"), "target_url": TARGET, "owner": owner, "description": "Same words"})
-        })
-        .collect();
-    assert_eq!(root.post("/batch", &Value::from(rows)).assert_v2("batch", 200)["created"], 230);
+    let server = Home::new().set("officers.admins", ROOT).start();
+    many_officers_create(
+        &server,
+        230,
+        |number| json!({"code": format!("form-{number:03}"), "description": "Same words"}),
+    );
     let mut ben = Desk::of(&server, "ben@agency.gov.sg");
     let (mut found, mut page) = (Vec::new(), "/console/directory?q=words+same".to_owned());
     loop {
@@ -115,4 +126,41 @@ fn the_lists_of_all_officers_are_looked_through_however_many_there_are() {
     found.sort_unstable();
     assert_eq!(found.len(), 230);
     assert_eq!((&*found[0], &*found[229]), ("form-000", "form-229"));
+}
+
+#[test]
+fn when_too_many_search_the_last_are_told_to_come_again_and_lists_of_one_owner_go_on() {
+    const SEARCHES: usize = 10;
+    let redis = RedisServer::on_tcp();
+    let proxy = Proxy::before(redis.address());
+    let server = Home::new().set("redis.url", proxy.url()).set("officers.admins", ROOT).start();
+    server.expect_log("redis");
+    many_officers_create(&server, 30, |_| json!({}));
+    let mut ben = Desk::of(&server, "ben@agency.gov.sg");
+    // With every list some exchanges further away, a search that finds nothing takes all the time it may.
+    proxy.delay(Duration::from_millis(100));
+    let answers: Vec<Answer> = thread::scope(|scope| {
+        let page = ben.dressed(server.get("/console/directory?q=nothing-like-it"));
+        let searches: Vec<_> = (0..SEARCHES)
+            .map(|_| {
+                let page = page.clone();
+                scope.spawn(move || page.send())
+            })
+            .collect();
+        let list = ben.sees("/console/directory?owner=officer7@agency.gov.sg");
+        assert_eq!(codes(&list).len(), 1, "an owner's list waits for no turn: {list}");
+        searches.into_iter().map(|search| search.join().expect("is answered")).collect()
+    });
+    let (searched, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert!(searched.len() >= 2 && !refused.is_empty(), "{} searched", searched.len());
+    for answer in searched {
+        assert!(answer.text().contains("Nothing so far"), "{}", answer.text());
+    }
+    for answer in refused {
+        answer.assert_page("too many are searching", 503);
+        answer.assert_retry_after("too many are searching", 5);
+        assert!(answer.text().contains("<h1>Many are searching just now</h1>"), "{}", answer.text());
+    }
+    proxy.delay(Duration::ZERO);
+    ben.sees("/console/directory?q=nothing-like-it");
 }
