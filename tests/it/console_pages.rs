@@ -1,29 +1,26 @@
 //! The console's pages in a real browser: every page and state, on the screens that officers have.
 
-use std::{fs, path::Path};
-
 use serde_json::json;
 
 use crate::{
     api_v2::TARGET,
     chromium::{SITE, Tab, WIDTHS, home},
-    console::{Desk, password_in},
+    console::Desk,
     harness::{Home, Server},
     redis_server::RedisServer,
-    smtp_server::SmtpServer,
 };
 
-const AMY: &str = "amy.tan@agency.gov.sg";
-const ROOT: &str = "root@agency.gov.sg";
+pub const AMY: &str = "amy.tan@agency.gov.sg";
+pub const ROOT: &str = "root@agency.gov.sg";
 
 /// The server that browsers know, and one beside it on the same Redis: mail lies in a folder only on a server that is for nobody else.
-fn servers(redis: &RedisServer) -> (Server, Server) {
+pub fn servers(redis: &RedisServer) -> (Server, Server) {
     let start = |home: Home| home.set("redis.url", redis.url()).set("officers.admins", ROOT).start();
     (start(home()), start(Home::new()))
 }
 
 /// A window in which the officer of this desk is logged in.
-fn tab_of(server: &Server, desk: &Desk<'_>) -> Tab {
+pub fn tab_of(server: &Server, desk: &Desk<'_>) -> Tab {
     let tab = Tab::open(server);
     for (name, value) in &desk.cookies {
         tab.call("Network.setCookie", &json!({"name": name, "value": value, "url": SITE, "httpOnly": true}));
@@ -32,7 +29,7 @@ fn tab_of(server: &Server, desk: &Desk<'_>) -> Tab {
 }
 
 #[track_caller]
-fn assert_good_on_every_screen(tab: &Tab, page: &str) {
+pub fn assert_good_on_every_screen(tab: &Tab, page: &str) {
     for (width, scheme) in WIDTHS.into_iter().zip(["light", "dark", "light"]) {
         tab.is_wide(width);
         tab.likes(scheme);
@@ -89,20 +86,23 @@ fn every_page_of_the_console_can_be_used_by_everybody_on_every_screen() {
     }
 }
 
+/// A server whose console is in Arabic, as far as these files go: of citizens' pages and of the console.
+fn server_in_arabic(redis: &RedisServer, [citizens, console]: &[&str; 2]) -> Server {
+    let home = home().set("redis.url", redis.url()).set("site.languages", "ar,en").set("officers.admins", ROOT);
+    let folder = home.path().join("languages/ar");
+    std::fs::create_dir_all(&folder).expect("the temporary directory can be written");
+    std::fs::write(folder.join("citizens.ftl"), citizens).expect("it can be written");
+    std::fs::write(folder.join("console.ftl"), console).expect("it can be written");
+    let server = home.set("site.languages_dir", folder.parent().expect("ar").display().to_string()).start();
+    server.expect_log("these messages are missing and stay in english");
+    server
+}
+
 #[test]
 fn a_language_from_right_to_left_turns_the_console_round_but_no_address() {
     let redis = RedisServer::start();
     let (_, office) = servers(&redis);
-    let home = home().set("redis.url", redis.url()).set("site.languages", "ar,en");
-    let folder = home.path().join("languages/ar");
-    std::fs::create_dir_all(&folder).expect("the temporary directory can be written");
-    for (file, text) in
-        [("citizens.ftl", include_str!("pages/ar.ftl")), ("console.ftl", include_str!("pages/ar-console.ftl"))]
-    {
-        std::fs::write(folder.join(file), text).expect("it can be written");
-    }
-    let server = home.set("site.languages_dir", folder.parent().expect("ar").display().to_string()).start();
-    server.expect_log("ar/console.ftl: these messages are missing and stay in english");
+    let server = server_in_arabic(&redis, &[include_str!("pages/ar.ftl"), include_str!("pages/ar-console.ftl")]);
     let program = server.program(AMY);
     let about_all = json!({"code": "tax", "target_url": TARGET, "description": "دليل الضرائب", "tags": ["one"]});
     program.creates(&about_all);
@@ -133,6 +133,62 @@ fn a_language_from_right_to_left_turns_the_console_round_but_no_address() {
         assert_eq!(direction(address), "ltr", "{address} is read from left to right everywhere");
     }
     assert_eq!(direction("#description"), "rtl", "what an officer writes runs as its letters do");
+}
+
+#[test]
+fn what_a_language_from_right_to_left_lacks_is_english_from_left_to_right() {
+    let redis = RedisServer::start();
+    let (_, office) = servers(&redis);
+    let server = server_in_arabic(&redis, &["language-name = العربية\nlanguage-direction = rtl\n", "list-tag = وسم\n"]);
+    let program = server.program(AMY);
+    program.creates(&json!({"code": "tax", "target_url": TARGET, "description": "Taxes", "tags": ["one"]}));
+    let key = program.key.split('_').nth(1).expect("mlk_ID_SECRET");
+    let desk = Desk::of(&office, ROOT);
+    let tab = tab_of(&server, &desk);
+    tab.speaks("ar");
+    tab.is_wide(WIDTHS[2]);
+    for (page, path) in [
+        ("links", "/console/links"),
+        ("others-links", &*format!("/console/links?owner={AMY}")),
+        ("create", "/console/create"),
+        ("link", "/console/links/tax?done=saved"),
+        ("history", "/console/links/tax/history"),
+        ("statistics", "/console/links/tax/statistics"),
+        ("transfer", "/console/links/tax/transfer"),
+        ("upload", "/console/upload"),
+        ("directory", "/console/directory"),
+        ("found", "/console/directory?q=tax"),
+        ("nothing-found", "/console/directory?q=nothing-like-it"),
+        ("keys", "/console/keys?done=revoked"),
+        ("revoke", &format!("/console/keys/{key}/revoke")),
+        ("account", "/console/account"),
+        ("not-found", "/console/nothing"),
+        ("landing", "/"),
+        ("preview", "/tax+"),
+        ("transition", "/tax"),
+        ("no-link", "/nothing"),
+    ] {
+        tab.opens(path);
+        tab.assert_good(&format!("{page} in next to no Arabic"));
+        tab.pictured(&format!("console-lacking-{page}"));
+        assert_eq!(tab.evaluate("document.dir"), "rtl", "{page}");
+        let title = tab.evaluate("document.title");
+        assert!(title.as_str().is_some_and(|title| !title.contains('<')), "{page}: {title}");
+        let marked = "[...document.querySelectorAll('*')].flatMap((element) => [...element.attributes]) \
+             .filter(({value}) => value.includes('<')).map(({name, value}) => `${name}: ${value}`)";
+        assert_eq!(tab.evaluate(marked), json!([]), "{page}: attributes have no elements in them");
+        assert_eq!(tab.evaluate("document.querySelector('main [lang=en][dir=ltr]') !== null"), true, "{page}");
+    }
+    tab.opens("/console/directory");
+    // From the first letter to the full stop, on one line.
+    let ends = "(() => { const words = document.querySelector('main > p span').firstChild; \
+         const x = (at) => { const range = document.createRange(); range.setStart(words, at); range.setEnd(words, at + 1); \
+         return range.getBoundingClientRect().x; }; return [words.data.at(-1), x(0) < x(words.length - 1)]; })()";
+    assert_eq!(tab.evaluate(ends), json!([".", true]));
+    tab.opens("/console/links");
+    let languages = "['q', 'tag'].map((id) => document.querySelector(`label[for=${id}]`)) \
+         .map((label) => (label.querySelector('[lang]') ?? label).closest('[lang]').lang)";
+    assert_eq!(tab.evaluate(languages), json!(["en", "ar"]), "what it has is in Arabic");
 }
 
 #[test]
@@ -174,147 +230,4 @@ fn another_countrys_console_has_its_colours_and_its_logo_and_so_have_its_qr_code
     };
     let (with, without) = (drawn("?logo=1"), drawn(""));
     assert!(with.contains("00664f") && !without.contains("00664f"), "the logo is drawn where it was asked for");
-}
-
-#[test]
-fn a_key_is_made_and_revoked_by_keyboard_alone() {
-    let redis = RedisServer::start();
-    let (server, office) = servers(&redis);
-    let tab = tab_of(&server, &Desk::of(&office, AMY));
-    tab.opens("/console/keys");
-    tab.tabs_to("#name");
-    tab.call("Input.insertText", &json!({"text": "n".repeat(90)}));
-    tab.awaiting_load(|| tab.presses("Enter"));
-    let key = tab.reads(".key-once");
-    assert_good_on_every_screen(&tab, "made");
-    assert_eq!(server.program_with_key(&key).get("/me").assert_v2("me", 200)["officer"], AMY);
-    assert!(!tab.address().contains(&key), "a key stands in no address");
-    tab.awaiting_load(|| {
-        tab.call("Page.reload", &json!({}));
-    });
-    tab.arrives_at(&format!("{SITE}/console/keys?done=made"));
-    assert!(tab.reads("[role=status]").contains("created already"), "loaded again, the form makes no second key");
-    tab.opens("/console/keys");
-    tab.tabs_to(".button.bad");
-    tab.awaiting_load(|| tab.presses("Enter"));
-    tab.tabs_to("main button");
-    tab.awaiting_load(|| tab.presses("Enter"));
-    tab.arrives_at(&format!("{SITE}/console/keys?done=revoked"));
-    assert_good_on_every_screen(&tab, "revoked");
-    server.program_with_key(&key).get("/me").assert_problem("revoked", 401, "unauthorized");
-}
-
-/// Puts a file into the field that has the focus, as the system's dialog would.
-#[track_caller]
-fn chooses(tab: &Tab, file: &Path) {
-    tab.tabs_to("#file");
-    let root = tab.call("DOM.getDocument", &json!({}))["root"]["nodeId"].clone();
-    let field = tab.call("DOM.querySelector", &json!({"nodeId": root, "selector": "#file"}))["nodeId"].clone();
-    tab.call("DOM.setFileInputFiles", &json!({"nodeId": field, "files": [file]}));
-}
-
-/// Goes on by the key that does it.
-#[track_caller]
-fn presses_on(tab: &Tab, selector: &str) {
-    tab.tabs_to(selector);
-    tab.awaiting_load(|| tab.presses("Enter"));
-}
-
-#[test]
-fn many_links_are_created_from_a_file_by_keyboard_alone_and_without_scripts() {
-    let redis = RedisServer::start();
-    let (server, office) = servers(&redis);
-    server.program("ben@agency.gov.sg").creates(&json!({"code": "taken", "target_url": TARGET}));
-    let folder = tempfile::tempdir().expect("a temporary directory");
-    let files = [
-        ("unreadable.csv", "name,phone\na,b\n".to_owned()),
-        ("links.csv", {
-            let long = "x".repeat(90);
-            format!(
-                "code,target_url,owner,note\n{long},{TARGET}?{long}{long},,\ntaken,{TARGET},,\n,http://x,,\n,{TARGET},,\n"
-            )
-        }),
-    ];
-    for (name, text) in &files {
-        fs::write(folder.path().join(name), text).expect("can be written");
-    }
-    let desk = Desk::of(&office, AMY);
-    for has_scripts in [true, false] {
-        let tab = tab_of(&server, &desk);
-        let looks_good = |page: &str| {
-            if has_scripts {
-                assert_good_on_every_screen(&tab, page);
-            }
-        };
-        if !has_scripts {
-            tab.has_no_scripts();
-        }
-        tab.opens("/console/links");
-        presses_on(&tab, "a[href='/console/upload']");
-        looks_good("upload");
-        chooses(&tab, &folder.path().join("unreadable.csv"));
-        presses_on(&tab, "main button");
-        assert!(tab.reads("[role=alert]").contains("target_url is missing"));
-        looks_good("upload-refused");
-        chooses(&tab, &folder.path().join("links.csv"));
-        presses_on(&tab, "main button");
-        let preview = tab.reads("main");
-        assert!(preview.contains("Nothing has been created yet") && preview.contains("taken is taken"), "{preview}");
-        looks_good("upload-preview");
-        let path = tab.address();
-        presses_on(&tab, "main button");
-        assert_eq!(tab.address(), path);
-        let done = tab.reads("[role=status]");
-        // The second time around, the name is taken.
-        assert!(done.contains(if has_scripts { "2 links were created" } else { "One link was created" }), "{done}");
-        looks_good("upload-done");
-        tab.awaiting_load(|| {
-            tab.call("Page.reload", &json!({}));
-        });
-        assert_eq!(tab.reads("[role=status]"), done, "loaded again, nothing more is created");
-        for selector in ["a[href$='rows.csv']", "a[href$='qr-svg.zip']", "a[href$='qr-png.zip']"] {
-            tab.tabs_to(selector);
-        }
-        tab.opens("/console/upload/replaced");
-        assert!(tab.reads("[role=alert]").contains("isn’t here any more"));
-        looks_good("upload-gone");
-    }
-    let links = server.program(AMY).get("/links").assert_v2("links", 200);
-    assert_eq!(links["items"].as_array().map(Vec::len), Some(3));
-}
-
-#[test]
-fn an_officer_logs_in_by_keyboard_alone_and_without_scripts() {
-    for has_scripts in [true, false] {
-        let smtp = SmtpServer::start(None, "250 ok");
-        let server =
-            home().set("smtp.url", format!("smtp://{}", smtp.address)).set("smtp.from", "go@agency.gov.sg").start();
-        let tab = Tab::open(&server);
-        let looks_good = |page: &str| {
-            if has_scripts {
-                assert_good_on_every_screen(&tab, page);
-            }
-        };
-        if !has_scripts {
-            tab.has_no_scripts();
-        }
-        tab.opens("/console/keys");
-        tab.arrives_at(&format!("{SITE}/console/login"));
-        looks_good("login");
-        tab.tabs_to("#email");
-        tab.call("Input.insertText", &json!({"text": AMY}));
-        tab.awaiting_load(|| tab.presses("Enter"));
-        looks_good("password");
-        let password = password_in(&smtp.awaits_mail().text);
-        for (typed, is_right) in [("000000", password == "000000"), (password.as_str(), true)] {
-            tab.tabs_to("#password");
-            tab.call("Input.insertText", &json!({"text": typed}));
-            tab.awaiting_load(|| tab.presses("Enter"));
-            if is_right {
-                break;
-            }
-            looks_good("password-wrong");
-        }
-        assert_eq!(tab.address(), format!("{SITE}/console/keys"), "{}", tab.reads("main"));
-    }
 }

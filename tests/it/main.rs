@@ -44,6 +44,7 @@ mod api_v2_statistics;
 mod console;
 mod console_admin;
 mod console_directory;
+mod console_keyboard;
 mod console_keys;
 mod console_languages;
 mod console_links;
