@@ -266,6 +266,7 @@ fields-forward-query = Hand on what stands behind a “?” in the visitor’s a
 create-title = Create a link
 create-code = Name
 create-code-hint = Lower-case letters, digits and hyphens. Empty: a random one that reads well in print. It can’t be changed later.
+create-code-mistake = A name has 1 to { $limit } characters of a-z, 0-9 and -.
 create-code-taken = { $code } is taken. A name that was used once is never given to another link.
 create-owner = Owner
 create-owner-hint = Whose the link is to be, if not yours. Only administrators are asked.

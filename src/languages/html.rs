@@ -12,31 +12,51 @@ pub const ELEMENTS: [&str; 3] = ["strong", "code", "bdi"];
 
 /// HTML, to be put into a page as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Html<'a>(Cow<'a, str>);
+pub struct Html<'a> {
+    html: Cow<'a, str>,
+    /// In English on a page in another language: shown as such, or it would be read out as words of that language, and from right to left
+    /// its full stop would stand in front.
+    is_foreign: bool,
+}
 
 impl HtmlSafe for Html<'_> {}
 
 impl<'a> Html<'a> {
     /// `html` is ours.
     pub const fn trusted(html: &'a str) -> Self {
-        Self(Cow::Borrowed(html))
+        Self { html: Cow::Borrowed(html), is_foreign: false }
+    }
+
+    /// The same, in English if the page isn't.
+    #[must_use]
+    pub fn in_english(self, is_foreign: bool) -> Self {
+        Self { is_foreign, ..self }
+    }
+
+    /// Without the mark of another language: in titles and attributes there are no elements.
+    pub fn unmarked(&self) -> Html<'_> {
+        Html::trusted(&self.html)
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.html
     }
 }
 
 impl Html<'static> {
     /// `html` was made of what is escaped or ours.
     pub const fn made(html: String) -> Self {
-        Self(Cow::Owned(html))
+        Self { html: Cow::Owned(html), is_foreign: false }
     }
 }
 
 impl fmt::Display for Html<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        if self.is_foreign {
+            write!(formatter, "<span lang=\"en\" dir=\"ltr\">{}</span>", self.html)
+        } else {
+            formatter.write_str(&self.html)
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! in from `languages/`; an operator's own folder adds others, or other words for single messages. All is read and checked at start:
 //! while the service runs, words come from memory, and those that are the same on every page are made only once.
 //!
-//! What a message lacks in a language is said in English. Nothing here is specific to a page: `build.rs` makes a method of each English
+//! What a language lacks is said in English, and marked as English. Nothing here is specific to a page: `build.rs` makes a method of each English
 //! message, `words.landing_title()`, so that the compiler knows which there are, what they want filled in, and which nobody says.
 
 mod choice;
@@ -12,7 +12,7 @@ mod html;
 mod source;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
     sync::Arc,
 };
@@ -27,6 +27,9 @@ use source::Source;
 
 /// The language that every message is written in first.
 const ENGLISH: &str = "en";
+
+/// Signs that aren't seen (UAX #9): from here on left to right, from here on as the first letter says, and back to what it was.
+const ISOLATES: [char; 3] = ['\u{2066}', '\u{2068}', '\u{2069}'];
 
 /// A part of Merlink with words of its own: a file in each language's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +75,8 @@ pub struct Language {
     /// Its place among the offered ones.
     pub index: usize,
     parts: Vec<Part>,
+    /// Messages that it lacks, and whose they are.
+    in_english: BTreeMap<String, Part>,
     /// Messages that say the same on every page.
     fixed: HashMap<String, String>,
     /// What is filled in everywhere: the service's name and the like.
@@ -190,12 +195,15 @@ impl Language {
             bundle.set_use_isolating(isolates);
             bundle
         };
+        let lacking =
+            Part::ALL.into_iter().flat_map(|part| source.lacking(part).into_iter().map(move |key| (key, part)));
         let mut language = Self {
             tag: tag.to_string(),
             name: String::new(),
             right_to_left: source.right_to_left,
             index,
             parts: source.parts.clone(),
+            in_english: lacking.collect(),
             fixed: HashMap::new(),
             constants: constants.iter().map(|&(name, value)| (name, value.to_owned())).collect(),
             // In right-to-left words, a domain or name keeps its own direction.
@@ -206,6 +214,7 @@ impl Language {
         for (key, variables) in source.messages() {
             if variables.iter().all(|variable| constants.iter().any(|(name, _)| name == variable)) {
                 let (words, _) = language.format(&language.markup, &key, &[], |text| escaped(text).to_string());
+                let words = language.kept_apart(&key, words);
                 language.fixed.insert(key, words);
             }
         }
@@ -234,14 +243,26 @@ impl Language {
     fn text(&self, key: &str) -> Html<'_> {
         let words = self.fixed.get(key);
         debug_assert!(words.is_some(), "{key} is no message, or one that wants something filled in");
-        Html::trusted(words.map_or("", String::as_str))
+        Html::trusted(words.map_or("", String::as_str)).in_english(self.is_marked(key))
     }
 
     /// A message with something filled in, as HTML: what is filled in is escaped.
     fn fill(&self, key: &str, values: &[(&str, Value<'_>)]) -> Html<'static> {
         let (words, errors) = self.format(&self.markup, key, values, |text| escaped(text).to_string());
         debug_assert!(errors.is_empty(), "{key}: {errors:?}");
-        Html::made(words)
+        Html::made(self.kept_apart(key, words)).in_english(self.is_marked(key))
+    }
+
+    /// Whether these words are marked as English. Labels stand in attributes and in lists to choose from, which take no elements, and citizens'
+    /// words also where other websites and a script read them.
+    fn is_marked(&self, key: &str) -> bool {
+        self.in_english.get(key) == Some(&Part::Console) && !key.ends_with("-label")
+    }
+
+    /// The others in English are at least read from left to right where all else goes the other way: by signs that aren't seen.
+    fn kept_apart(&self, key: &str, words: String) -> String {
+        let is_turned = self.right_to_left && self.in_english.contains_key(key) && !self.is_marked(key);
+        if is_turned { format!("{}{words}{}", ISOLATES[0], ISOLATES[2]) } else { words }
     }
 
     /// A message for where there is no markup, as in a mail.
@@ -285,17 +306,17 @@ impl Language {
         let words = self.date(number(date.day()), number(date.month()), u32::from(date.year().unsigned_abs()));
         // Numbers and the language's own words: if each were kept apart, a sentence that the date is put into would see no direction in it,
         // and run it from left to right (UAX #9, rule P3).
-        Html::made(words.as_str().replace(['\u{2068}', '\u{2069}'], ""))
+        Html::made(words.as_str().replace(ISOLATES, "")).in_english(self.in_english.contains_key("date"))
     }
 
     /// A number with its thousands apart: `1,234,567`.
     pub fn number(&self, number: u64) -> Html<'static> {
-        let separator = self.number_separator();
+        let separator = self.number_separator().as_str().replace(ISOLATES, "");
         let digits = number.to_string();
         let mut grouped = String::with_capacity(digits.len() * 2);
         for (position, digit) in digits.chars().enumerate() {
             if position > 0 && (digits.len() - position).is_multiple_of(3) {
-                grouped.push_str(separator.as_str());
+                grouped.push_str(&separator);
             }
             grouped.push(digit);
         }
@@ -390,12 +411,26 @@ mod tests {
         let [arabic, english] = languages.offered() else { panic!("two languages") };
         assert_eq!((arabic.name.as_str(), arabic.right_to_left), ("العربية", true));
         assert_eq!(arabic.gone_title().as_str(), "هذا الرابط متوقف");
-        assert_eq!(arabic.not_found_title().as_str(), "There is no such link", "what lacks is in English");
+        assert_eq!(
+            arabic.not_found_title().as_str(),
+            "\u{2066}There is no such link\u{2069}",
+            "what lacks is in English"
+        );
+        let lacking = arabic.list_title();
+        assert_eq!(
+            lacking.to_string(),
+            "<span lang=\"en\" dir=\"ltr\">Your links</span>",
+            "and in the console says so"
+        );
+        assert_eq!(lacking.unmarked().to_string(), "Your links", "but not in a title");
+        assert_eq!(arabic.list_on_label().to_string(), "\u{2066}On\u{2069}", "nor in an attribute");
+        assert_eq!(english.not_found_title().to_string(), "There is no such link");
+        assert_eq!(arabic.number(1_234).to_string(), "1,234", "a number is a number");
         assert_eq!(english.gone_title().as_str(), "Gone for good");
         let isolated = arabic.preview_ask("x.example");
         assert!(isolated.as_str().contains("\u{2068}x.example\u{2069}"), "a domain keeps its direction: {isolated}");
         let day = arabic.day(jiff::civil::date(2026, 3, 4));
-        assert_eq!(day.as_str(), "4 March 2026", "a date has the direction of its words");
+        assert_eq!(day.unmarked().as_str(), "4 March 2026", "a date has the direction of its words");
     }
 
     #[test]

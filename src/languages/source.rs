@@ -122,23 +122,25 @@ impl Source {
                 let found = mistakes(message, &known, constants);
                 problems.extend(found.iter().map(|problem| format!("{}: {}: {problem}", file.path, message.id.name)));
             }
-            self.warn_of_missing(file, &known);
+            self.warn_of_missing(file);
         }
         if problems.is_empty() { Ok(()) } else { Err(LanguagesError(problems)) }
     }
 
-    /// An operator's file may be older than this version.
-    fn warn_of_missing(&self, file: &OwnFile, known: &Messages) {
+    /// The messages of a part that stay in English.
+    pub fn lacking(&self, part: Part) -> BTreeSet<String> {
         if self.is_english {
-            return;
+            return BTreeSet::new();
         }
         let in_english = BUILT_IN.iter().filter(|(of, _, _)| *of == ENGLISH).count();
-        let said: BTreeSet<&str> = self.resources[in_english..]
-            .iter()
-            .flat_map(|own| messages_in(own))
-            .map(|message| message.id.name)
-            .collect();
-        let missing: Vec<&str> = known.keys().map(String::as_str).filter(|key| !said.contains(key)).collect();
+        let own = self.resources[in_english..].iter().flat_map(|own| messages_in(own));
+        let said: BTreeSet<&str> = own.map(|message| message.id.name).collect();
+        english(part).into_keys().filter(|key| !said.contains(key.as_str())).collect()
+    }
+
+    /// An operator's file may be older than this version.
+    fn warn_of_missing(&self, file: &OwnFile) {
+        let missing: Vec<String> = self.lacking(file.part).into_iter().collect();
         if !missing.is_empty() {
             tracing::warn!("{}: these messages are missing and stay in English: {}", file.path, missing.join(", "));
         }

@@ -24,7 +24,7 @@ use crate::{
         code::CODE_BYTES_MAX,
         link::{DESCRIPTION_CHARS_MAX, TAG_BYTES_MAX, TAGS_MAX},
     },
-    languages::{Html, Language, escaped},
+    languages::{Html, Language},
     links::{self, Attempt, CreateError, Transfer, Wish},
     routes,
     state::App,
@@ -139,7 +139,9 @@ pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResp
     let understood = typed.understand(&app, words, &mut mistakes);
     let code = match typed.code.as_str() {
         "" => Some(None),
-        code => mistakes.note("code", code.parse::<Code>().map_err(|_| no_code(words))).map(Some),
+        code => {
+            mistakes.note("code", code.parse::<Code>().map_err(|_| words.create_code_mistake(CODE_BYTES_MAX))).map(Some)
+        }
     };
     let owner = match typed.owner.as_str() {
         "" => Some(officer.email.clone()),
@@ -332,10 +334,6 @@ impl Typed {
 
 fn optional<'w, T>(text: &str, read: impl FnOnce(&str) -> Result<T, Html<'w>>) -> Result<Option<T>, Html<'w>> {
     if text.is_empty() { Ok(None) } else { read(text).map(Some) }
-}
-
-fn no_code(words: &Language) -> Html<'static> {
-    escaped(&words.script_code_mistake(CODE_BYTES_MAX))
 }
 
 fn no_target(words: &Language, error: TargetError) -> Html<'_> {
