@@ -32,11 +32,13 @@ OUTAGE ?= 600
 OUTAGE_RATE ?= 1000
 EDITS ?= 1000
 GUESSES ?= 60
+ROLLING_RATE ?= 2000
 
 test-faults: ## break everything under load for 20 minutes, and compare every counter with the answers
 	@scripts/setup.sh test
 	MERLINK_TEST_KILLS=$(KILLS) MERLINK_TEST_FAILOVERS=$(FAILOVERS) MERLINK_TEST_OUTAGE_SECONDS=$(OUTAGE) \
 	MERLINK_TEST_OUTAGE_REDIRECTS_PER_SECOND=$(OUTAGE_RATE) MERLINK_TEST_EDITS=$(EDITS) MERLINK_TEST_GUESSES_SECONDS=$(GUESSES) \
+	MERLINK_TEST_ROLLING_REDIRECTS_PER_SECOND=$(ROLLING_RATE) \
 	cargo test --locked --release --test it -- --nocapture --test-threads=1 \
 		runs:: sentinel::redirects_go_on cluster::redirects_go_on faults::replies_lost behind_nginx::a_rolling_restart restore::
 

@@ -7,7 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rcgen::generate_simple_self_signed;
@@ -16,7 +16,9 @@ use tempfile::TempDir;
 
 use crate::{
     harness::{Home, Server, eventually},
+    load::Pace,
     redis_server::{RedisServer, free_address},
+    runs::length_of_run,
 };
 
 const TARGET: &str = "https://www.iras.gov.sg/taxes";
@@ -166,9 +168,14 @@ fn forwarded_addresses_are_believed_from_the_proxy_and_from_nobody_else() {
     assert_eq!(direct("6.6.6.4"), 429, "who isn't the proxy is one client");
 }
 
+/// Redirects a second while nodes are restarted.
+const ROLLING_RATE: &str = "MERLINK_TEST_ROLLING_REDIRECTS_PER_SECOND";
+
 #[test]
 fn a_rolling_restart_under_load_fails_no_request_and_counts_each_click_once() {
-    const BATCH: i64 = 200;
+    const VISITORS: u64 = 8;
+    const BATCH: u64 = 100;
+    let asked_per_second = length_of_run(ROLLING_RATE, 400);
     let redis = RedisServer::start();
     let nodes = [node(&redis), node(&redis)];
     let nginx = Nginx::before([nodes[0].public_address(), nodes[1].public_address()]);
@@ -176,18 +183,22 @@ fn a_rolling_restart_under_load_fails_no_request_and_counts_each_click_once() {
     amy.creates("form", TARGET);
     let over = AtomicBool::new(false);
     let started = Instant::now();
-    let answered: i64 = thread::scope(|scope| {
-        let visitors: Vec<_> = (0..4)
+    let answered: u64 = thread::scope(|scope| {
+        let visitors: Vec<_> = (0..VISITORS)
             .map(|_| {
                 scope.spawn(|| {
-                    let mut answered = 0;
+                    let (mut answered, mut pace) =
+                        (0, Pace::new(Duration::from_secs(BATCH * VISITORS) / asked_per_second as u32));
+                    // curl spreads a batch's requests, a little faster than they have to be; the pace of batches makes the rate.
+                    let spread = format!("{}/s", asked_per_second * 5 / 4 / VISITORS);
                     while !over.load(Ordering::Relaxed) {
-                        let each = ["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}\n"];
+                        pace.keep();
+                        let each = ["--rate", &spread, "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}\n"];
                         let (_, printed) = nginx.curl(&each, &format!("/form?[1-{BATCH}]"));
                         let lines: Vec<&str> = printed.lines().collect();
                         let wrong: Vec<_> = lines.iter().filter(|line| **line != format!("302 {TARGET}")).collect();
                         assert!(
-                            wrong.is_empty() && i64::try_from(lines.len()) == Ok(BATCH),
+                            wrong.is_empty() && lines.len() as u64 == BATCH,
                             "{} answers, wrong: {wrong:?}",
                             lines.len()
                         );
@@ -218,7 +229,9 @@ fn a_rolling_restart_under_load_fails_no_request_and_counts_each_click_once() {
         answered
     });
     let per_second = answered as f64 / started.elapsed().as_secs_f64();
-    println!("rolling restart: each node twice, {answered} redirects, {per_second:.0} a second, none failed");
+    println!(
+        "rolling restart: each node twice, {answered} redirects, {per_second:.0} a second of {asked_per_second} asked for, none failed"
+    );
     nodes.iter().for_each(Server::await_flushed);
-    assert_eq!(nodes[0].counters("form").get("t"), Some(&answered), "each answered click once");
+    assert_eq!(nodes[0].counters("form").get("t"), Some(&answered.cast_signed()), "each answered click once");
 }
