@@ -62,7 +62,14 @@ impl Store {
                 redis.run_many(&CREATE, calls).await
             }
         };
-        let created: Vec<bool> = self.ask(Operation::LinkWrite, create).await?;
+        let created: Result<Vec<bool>, StoreError> = self.ask(Operation::LinkWrite, create).await;
+        for (number, (new, link)) in new.iter().zip(&links).enumerate() {
+            // When the answer was lost, it may have been any of them.
+            if created.as_ref().map_or(true, |created| created[number]) {
+                self.trail_created(link, &new.by, &created);
+            }
+        }
+        let created = created?;
         let taken: Vec<Code> =
             links.iter().zip(&created).filter(|(_, created)| !**created).map(|(link, _)| link.code.clone()).collect();
         let mut existing = self.links_of(&taken).await?.into_iter();

@@ -73,6 +73,85 @@ fn every_change_says_who_what_and_when() {
 }
 
 #[test]
+fn every_way_in_leads_past_the_trail() {
+    const TARGET: &str = "https://example.com";
+    let home = Home::new().set("officers.admins", "root@agency.gov.sg");
+    let file = home.path().join("audit.ndjson");
+    let server = home.set("audit.file", file.to_str().expect("UTF-8")).start();
+    let id_of = |key: &str| key.split('_').nth(1).expect("mlk_<id>_<secret>").to_owned();
+    let amy = server.officer("amy@agency.gov.sg");
+    let program = server.program_with_key(&amy.key);
+    let mut root = Desk::of(&server, "root@agency.gov.sg");
+    let mut amys = Desk::of(&server, "amy@agency.gov.sg");
+    let told_before = entries(&file).len();
+
+    amy.creates("by-v1", TARGET);
+    program.creates(&json!({"target_url": TARGET, "code": "by-v2"}));
+    let rows = format!("code,target_url\nby-batch,{TARGET}\nby-v1,{TARGET}\n");
+    let batch = program.request("POST", "/batch").body("text/csv", &rows).send();
+    assert_eq!(batch.status, 200, "{batch:?}");
+    root.sees("/console/create");
+    let for_amy = [("code", "by-console"), ("target", TARGET), ("owner", "amy@agency.gov.sg")];
+    assert_eq!(root.sends("/console/create", &for_amy).status, 303);
+    amys.sees("/console/upload");
+    let uploaded = amys.uploads("links.csv", rows.replace("by-batch", "by-upload").as_bytes());
+    let preview = uploaded.header("location").expect("a preview").to_owned();
+    amys.sees(&preview);
+    assert_eq!(amys.sends(&preview, &[]).status, 303);
+    let imported =
+        format!("code,target_url,owner\nby-import,{TARGET},amy@agency.gov.sg\nby-v1,{TARGET},amy@agency.gov.sg\n");
+    let imported = server.home().write("links.csv", &imported).display().to_string();
+    for words in [
+        &["link", "import", "--dry-run", &imported][..],
+        &["link", "import", &imported],
+        &["link", "import", &imported],
+    ] {
+        server.home().run(words).assert_code(0);
+    }
+    amy.switches("by-v1", "INACTIVE");
+    program.changes("by-v2", &json!({"description": "A form"}));
+    root.sees("/console/links/by-console");
+    assert_eq!(root.sends("/console/links/by-console/state", &[("state", "off")]).status, 303);
+    root.sees("/console/links/by-console/transfer");
+    let to_ben = [("owner", "ben@agency.gov.sg"), ("version", "2")];
+    assert_eq!(root.sends("/console/links/by-console/transfer", &to_ben).status, 303);
+    amys.sees("/console/keys");
+    let made = amys.sends("/console/keys", &[("name", "once"), ("scope", "links:read"), ("days", "30")]).text();
+    let of_console =
+        id_of(made.split("class=\"key-once\">").nth(1).and_then(|rest| rest.split('<').next()).expect("a key"));
+    let revoke = format!("/console/keys/{of_console}/revoke");
+    amys.sees(&revoke);
+    assert_eq!(amys.sends(&revoke, &[]).status, 303);
+    server.home().run(&["key", "revoke", &id_of(&amy.key)]).assert_code(0);
+
+    let told: Vec<_> = entries(&file)[told_before..]
+        .iter()
+        .map(|entry| {
+            let word = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+            let about = [word("code"), word("key")].concat();
+            format!("{} {about} by {}", word("event"), word("by"))
+        })
+        .collect();
+    let key = format!("key:{}", id_of(&amy.key));
+    let expected = [
+        format!("link.created by-v1 by {key}"),
+        format!("link.created by-v2 by {key}"),
+        format!("link.created by-batch by {key}"),
+        "link.created by-console by session:root@agency.gov.sg".to_owned(),
+        "link.created by-upload by session:amy@agency.gov.sg".to_owned(),
+        "link.created by-import by operator".to_owned(),
+        format!("link.changed by-v1 by {key}"),
+        format!("link.changed by-v2 by {key}"),
+        "link.changed by-console by session:root@agency.gov.sg".to_owned(),
+        "link.transferred by-console by session:root@agency.gov.sg".to_owned(),
+        format!("key.created {of_console} by session:amy@agency.gov.sg"),
+        format!("key.revoked {of_console} by session:amy@agency.gov.sg"),
+        format!("key.revoked {} by operator", id_of(&amy.key)),
+    ];
+    assert_eq!(told, expected, "each change once, and nothing for what was there, taken or only tried");
+}
+
+#[test]
 fn a_file_that_was_rotated_away_is_begun_anew_at_sighup() {
     let (server, file) = audited();
     let amy = server.officer("amy@agency.gov.sg");
