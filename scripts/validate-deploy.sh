@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Checks the deployment files: Kubernetes against its schemas and compose against its specification (by pip, into a folder of their own),
-# compose by its client too and the unit by systemd where a machine has these. Says what it had to leave out. What make test checks isn't
+# compose by its client too, the unit by systemd, and nginx's HTTP/3 by an nginx that has it, where a machine has these. Says what it had to leave out. What make test checks isn't
 # repeated here.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 failed=0
 
@@ -46,12 +47,32 @@ unit() {
     systemd-analyze security --offline=true --threshold=19 deploy/systemd/merlink.service | tail -n 1
 }
 
+# The site as its comments say it for HTTP/3: make test has it without. Certificate and logs are the folder's, so that anybody can run it.
+nginx_with_http3() {
+    local folder
+    folder=$(mktemp -d)
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=go.agency.gov.sg \
+        -keyout "$folder/privkey.pem" -out "$folder/fullchain.pem" 2>/dev/null
+    {
+        echo "pid $folder/pid; error_log stderr; events {} http {"
+        sed -E "s/ ssl http2;/ ssl;/; s/^    # (http2 on|listen .*quic|add_header Alt-Svc|quic_retry)/    \1/; s#/etc/ssl/merlink#$folder#" \
+            deploy/nginx/merlink.conf
+        echo "}"
+    } >"$folder/nginx.conf"
+    grep -q '^    listen 443 quic' "$folder/nginx.conf" && nginx -q -t -c "$folder/nginx.conf"
+}
+
 check "Kubernetes" kubernetes
 check "compose, by its specification" compose_by_specification
 if docker compose version >/dev/null 2>&1; then
     check "compose, by its client" compose_by_client
 else
     echo "left out: compose by its client, no docker compose here"
+fi
+if nginx -V 2>&1 | grep -q http_v3_module; then
+    check "nginx with HTTP/3" nginx_with_http3
+else
+    echo "left out: nginx with HTTP/3, which this machine's hasn't"
 fi
 if command -v systemd-analyze >/dev/null; then check "systemd unit" unit; else echo "left out: the unit, no systemd-analyze here"; fi
 exit $failed
