@@ -28,7 +28,9 @@ curl -sf -o /dev/null "http://$public/api/v1/urls" -H "Authorization: Bearer $ke
     --json '{"shortUrl": "form", "longUrl": "https://example.com/form"}'
 curl -s -o /dev/null "http://$public/form"
 
-connections() { curl -s "http://$operator/metrics" | sed -n 's/^merlink_public_connections \(.*\)/\1/p'; }
+metric() { curl -s "http://$operator/metrics" | sed -n "s/^$1 \(.*\)/\1/p"; }
+connections() { metric merlink_public_connections; }
+memory() { metric process_resident_memory_bytes | awk '{ printf "%.1f MB", $1 / 1e6 }'; }
 measure() {
     echo "$1:"
     wrk -t1 -c2 -d"${seconds}s" --latency "http://$public/form" | grep -E '50%|99%|Requests/sec|Non-2xx|Socket'
@@ -40,6 +42,7 @@ measure() {
 }
 
 measure "alone"
+echo "memory: $(memory)"
 
 # Each asks once and is silent from then on; after 75 s it would be given up.
 python3 - "$public" "$idle" <<'IDLE' &
@@ -54,13 +57,14 @@ time.sleep(3600)
 IDLE
 children+=($!)
 until (($(connections) >= idle)); do sleep 0.2; done
+echo "connections: $(connections), memory: $(memory)"
 slow() { # HOW... : slowhttptest, in the background
     slowhttptest -c $((slow / 2)) -r $((slow / 2)) -i 1 -l $((seconds * 2 + 30)) -p 3 "$@" >/dev/null 2>&1 &
     children+=($!)
 }
 slow -H -u "http://$public/form"
 slow -B -s 8192 -t POST -f application/json -u "http://$public/api/v1/urls"
-until (($(connections) >= idle + slow / 2)); do sleep 0.2; done
-echo "connections: $(connections)"
+until (($(connections) >= idle + slow / 2)); do kill -0 "${children[@]: -2}"; sleep 0.2; done
+echo "connections: $(connections), memory: $(memory)"
 measure "beside $idle silent and $slow slow ones"
-echo "connections: $(connections)"
+echo "connections: $(connections), memory: $(memory)"
