@@ -8,6 +8,7 @@ use std::{
 
 use clap::Args;
 use jiff::Timestamp;
+use url::Url;
 
 use super::{Failure, block_on, print, with_store};
 use crate::{
@@ -52,6 +53,7 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
     print(&format!("languages     {}", languages.join(", ")));
     print(&format!("short links   {}/<code>", config.public.base_url.as_str()));
     print(&format!("data_dir      {}", config.data_dir.display()));
+    print(&format!("mail          {}", mail(&config)));
     let (safety, totals, repaired) = with_store(&config, async |store| {
         let repaired = match repair {
             Some(gone_for) => {
@@ -80,6 +82,15 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
         return Ok(());
     }
     Err(safety.dangers.join("\n").into())
+}
+
+/// Where one-time passwords go; without them nobody comes into the console.
+fn mail(config: &Config) -> String {
+    match &config.smtp.url {
+        Some(url) => format!("by {}", Url::parse(url).ok().as_ref().and_then(Url::host_str).unwrap_or_default()),
+        None if config.public.base_url.is_local() => "into data_dir/outbox, and the log".to_owned(),
+        None => "none, so nobody can log in to the console: smtp.url".to_owned(),
+    }
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -96,6 +96,21 @@ fn every_alert_says_how_grave_it_is_and_where_its_runbook_is() {
 }
 
 #[test]
+fn panels_that_the_runbook_names_are_on_the_dashboard() {
+    let (runbook, dashboard) = (text("docs/operations.md"), text(DASHBOARD));
+    let looks: Vec<&str> = runbook.split("**See**").skip(1).filter_map(|rest| rest.split("**Do**").next()).collect();
+    let panels: Vec<&str> = looks
+        .iter()
+        .flat_map(|look| look.split('"').skip(1).step_by(2))
+        .filter(|name| name.starts_with(|first: char| first.is_ascii_uppercase()))
+        .collect();
+    assert!(panels.len() > 10, "{panels:?}");
+    for panel in panels {
+        assert!(dashboard.contains(&format!("\"title\": \"{panel}\"")), "no panel {panel:?}");
+    }
+}
+
+#[test]
 fn what_rules_and_dashboard_name_is_there() {
     let server = busy_server();
     let metrics = server.metrics().0;

@@ -283,3 +283,27 @@ fn the_example_of_another_country_is_good_as_it_stands() {
     let page = server.get("/never-made").header("Accept-Language", "mi-NZ").send().text();
     assert!(page.contains("<h1>Kāore he hononga pērā</h1>") && page.contains("go.govt.nz"), "{page}");
 }
+
+#[test]
+fn the_settings_of_the_debian_package_are_good_and_check_says_who_gets_mail() {
+    let home = Home::new().unset("data_dir");
+    let shipped = include_str!("../../deploy/debian/merlink.toml");
+    let here = |text: &str| {
+        let text = text.replace("/var/lib/merlink", &home.data_dir().display().to_string());
+        let text = text.replace("/var/log/merlink", &home.path().display().to_string());
+        home.write("merlink.toml", &text).display().to_string()
+    };
+    let says = |file: &str, mail: &str| {
+        let ran = home.run(&["check", "--config", file]);
+        ran.assert_code(0);
+        let data_dir = format!("data_dir      {}\n", home.data_dir().display());
+        assert!(ran.stdout.contains(&data_dir), "commands work where the service does: {ran}");
+        assert!(ran.stdout.contains(&format!("mail          {mail}\n")), "{mail}: {ran}");
+    };
+    says(&here(shipped), "into data_dir/outbox, and the log");
+    let public = shipped.replace("http://localhost:8080", "https://go.agency.gov.sg");
+    says(&here(&public), "none, so nobody can log in to the console: smtp.url");
+    let with_mail = public.replace("[smtp]", "[smtp]\nfrom = \"go@agency.gov.sg\"");
+    let (before, after) = with_mail.rsplit_once("url = \"\"").expect("smtp.url is the last of its name");
+    says(&here(&format!("{before}url = \"smtps://go:secret@mail.agency.gov.sg\"{after}")), "by mail.agency.gov.sg");
+}
