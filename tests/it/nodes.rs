@@ -39,6 +39,33 @@ fn a_node_that_starts_while_redis_is_away_redirects_what_it_knew() {
 }
 
 #[test]
+fn a_node_that_starts_while_redis_reads_its_files_waits_for_it() {
+    let mut redis = RedisServer::start();
+    let server = server_on(&redis);
+    server.officer("amy@agency.gov.sg").creates("form", TARGET);
+    server.end_by(Signal::TERM);
+    let mut many = redis::pipe();
+    for number in 0..30_000 {
+        many.cmd("SET").arg(format!("filler:{number}")).arg(number).ignore();
+    }
+    many.exec(&mut redis.connect().expect("Redis answers")).expect("Redis obeys");
+    redis.kill();
+    // In microseconds for each of them.
+    redis.set("key-load-delay", "50");
+    redis.begin_again();
+    let info = || {
+        let info: redis::InfoDict = redis::cmd("INFO").query(&mut redis.connect()?).ok()?;
+        info.get::<u8>("loading")
+    };
+    eventually("Redis reads", || (info()? == 1).then_some(()));
+    server.start_again_unready();
+    assert_eq!(server.operator("/readyz").send().status, 503, "nothing can be asked yet");
+    assert_eq!(info(), Some(1), "it was still reading");
+    server.await_ready();
+    server.follow("form").assert_redirects("Redis has read its files", TARGET);
+}
+
+#[test]
 fn what_was_kept_on_disk_is_checked_with_redis_before_it_is_used() {
     let redis = RedisServer::start();
     let server = server_on(&redis);

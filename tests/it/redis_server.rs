@@ -62,8 +62,19 @@ impl RedisServer {
         server
     }
 
+    /// Sets an option for the next start.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.options.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts again on the same files and the same socket.
     pub fn start_again(&mut self) {
+        self.begin_again();
+        eventually("redis-server answers", || redis::cmd("PING").exec(&mut self.connect()?).ok());
+    }
+
+    /// The same without waiting until it has read its files.
+    pub fn begin_again(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--unixsocket"]).arg(&self.socket).arg("--dir").arg(self.directory.path());
@@ -72,7 +83,6 @@ impl RedisServer {
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("redis-server is installed");
         self.child = Some(child);
-        eventually("redis-server answers", || redis::cmd("PING").exec(&mut self.connect()?).ok());
     }
 
     pub fn url(&self) -> String {
