@@ -4,7 +4,7 @@
 //! position says that they are in already. The more codes there were, the longer the next clicks are gathered, up to 0.6 s: a write costs the
 //! same for one click of a code as for a hundred. A lost reply is harmless, since the same stretch sent again is refused and
 //! answered with the position. What the counters include is known from Redis alone; this process keeps only, per code, where its last
-//! flushed record ends, to notice when Redis stands before it.
+//! flushed record ends (`ledger.rs`), to notice when Redis stands before it.
 //!
 //! Redis stands elsewhere than expected in three cases, and one repair serves all: after a restart (an earlier run's last flush may be
 //! half in), after a batch of which a part got in, and after Redis went back in time (a failover to a replica that lagged). The code's
@@ -37,12 +37,13 @@ use tokio::sync::watch;
 
 use super::{
     FlushThread, Journal,
-    segment::{Record, SEGMENT_BYTES, segment_start},
+    ledger::{Batch, Ledger},
+    segment::{SEGMENT_BYTES, segment_start},
+    tally::{Calendar, Tally},
 };
 use crate::{
-    domain::{Click, statistics},
     metrics::Metrics,
-    store::{ClickStore, Counted, Store, StoreError, Stretch},
+    store::{ALL_LINKS, ClickStore, Counter, Store, StoreError, Stretch},
 };
 
 /// Clicks are gathered for so long when there are few of them.
@@ -62,8 +63,6 @@ const REFUSED_INTERVAL: Duration = Duration::from_secs(1);
 const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
 /// At the most, lost clicks and a Redis that is away are logged this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// Journal bytes in one batch: some 115,000 clicks.
-const BATCH_BYTES: u64 = 2 * 1024 * 1024;
 /// Of what earlier runs left, read at once: some 450,000 clicks, a fifth of a second.
 const SLICE_BYTES: u64 = SEGMENT_BYTES;
 /// Rounds of a repair whose positions moved meanwhile, which only a Redis that goes back again and again brings about.
@@ -104,11 +103,7 @@ pub enum FlushError {
     Rewound,
 }
 
-/// A code's name, or `None` for the counters over all links.
-type Counter = Option<Arc<str>>;
-
-/// By counter. Codes get here only when there is a link, so nobody can choose them to collide, and the standard library's hash costs more than
-/// all else that is done with a click here.
+/// By counter, hashed as the ledger's.
 type PerCounter<V> = HashMap<Counter, V, foldhash::fast::RandomState>;
 
 pub struct Flusher {
@@ -125,8 +120,7 @@ pub struct Flusher {
     read: u64,
     /// Clicks that earlier runs left and this one counted.
     left_by_earlier_runs: u64,
-    /// Where the last flushed record of each code in the kept journal ends.
-    last: PerCounter<u64>,
+    ledger: Ledger,
     /// Clicks that damaged counters didn't take, oldest first.
     refused: PerCounter<VecDeque<Refused>>,
     refused_looked_at: Option<Instant>,
@@ -246,7 +240,7 @@ impl Flusher {
             metrics,
             settings,
             calendar,
-            last: HashMap::default(),
+            ledger: Ledger::default(),
             refused: HashMap::default(),
             refused_looked_at: None,
             verified: None,
@@ -342,7 +336,7 @@ impl Flusher {
         let session = self.store.session();
         if self.verified.is_none_or(|(at, with)| with != session || at.elapsed() >= VERIFY_INTERVAL) {
             self.claim().await?;
-            self.verify(self.last.keys().cloned().collect()).await?;
+            self.verify(self.ledger.counters()).await?;
             self.verified = Some((Instant::now(), session));
         }
         self.look_at_refused().await?;
@@ -364,7 +358,7 @@ impl Flusher {
             self.flushed = self.flushed.max(self.this_run);
             let name = self.journal.rename(self.flushed)?;
             self.store.rename(&name.instance);
-            self.last.clear();
+            self.ledger.clear();
             self.give_up_refused(self.flushed);
             tracing::info!(
                 "this instance's name in Redis was given up while it was away: it goes on as {}",
@@ -379,11 +373,13 @@ impl Flusher {
         let slice = Slice::read(&self.journal, self.flushed, self.this_run)?;
         let counters: Vec<Counter> = slice.last.keys().cloned().collect();
         // Slices before this one are in, or Redis has just forgotten them.
-        self.verify(counters.iter().filter(|counter| self.last.contains_key(*counter)).cloned().collect()).await?;
+        self.verify(counters.iter().filter(|counter| self.ledger.last(counter) > 0).cloned().collect()).await?;
         let positions = self.positions(&counters).await?;
         let behind = positions.into_iter().filter(|(counter, position)| *position < slice.last[counter]).collect();
         let clicks = self.repair(behind, self.flushed, slice.end).await?.first;
-        self.last.extend(slice.last);
+        for (counter, last) in slice.last {
+            self.ledger.note(counter, last);
+        }
         self.flushed = slice.end;
         self.left_by_earlier_runs += clicks;
         // What an earlier run recorded and didn't flush is this run's work: recorded = flushed + pending + lost.
@@ -399,15 +395,15 @@ impl Flusher {
         let started = Instant::now();
         let (end, kept) = self.journal.end_and_kept();
         let batch =
-            if self.flushed < end { Batch::read(&self.journal, &mut self.calendar, self.flushed)? } else { None };
+            if self.flushed < end { self.ledger.read(&self.journal, &mut self.calendar, self.flushed)? } else { None };
         let Some(batch) = batch else {
             self.flushed = end;
             self.codes = 0;
             self.give_up_missing(kept);
             return Ok(());
         };
-        self.codes = u32::try_from(batch.codes.len()).unwrap_or(u32::MAX);
-        let refused = self.send(&batch).await?;
+        self.codes = u32::try_from(self.ledger.batch().len()).unwrap_or(u32::MAX);
+        let refused = self.send(batch).await?;
         self.flushed = batch.end;
         self.read += batch.clicks;
         self.metrics.clicks.flushed.inc_by(batch.clicks - refused);
@@ -451,7 +447,8 @@ impl Flusher {
     /// Compares where Redis stands with where it should, and adds what it lacks.
     async fn verify(&mut self, counters: Vec<Counter>) -> Result<(), FlushError> {
         let positions = self.positions(&counters).await?;
-        let behind = positions.into_iter().filter(|(counter, position)| *position < self.last[counter]).collect();
+        let behind =
+            positions.into_iter().filter(|(counter, position)| *position < self.ledger.last(counter)).collect();
         let again = self.repair(behind, 0, self.flushed).await?.again;
         self.report_reapplied(again);
         Ok(())
@@ -475,31 +472,35 @@ impl Flusher {
     }
 
     /// Sends a batch, and mends the codes whose counters don't stand where it begins. Answers how many clicks damaged counters refused.
-    async fn send(&mut self, batch: &Batch) -> Result<u64, FlushError> {
-        let stretch = |(counter, tally): (Counter, &Tally)| Stretch {
-            after: self.last.get(&counter).copied().unwrap_or(0),
-            code: counter,
+    async fn send(&mut self, batch: Batch) -> Result<u64, FlushError> {
+        let stretch = |(counter, last, tally): (&Counter, u64, &Tally)| Stretch {
+            counter: counter.clone(),
+            after: last,
             before: batch.start,
             counts: tally.counts(),
         };
-        let stretches: Vec<Stretch> = batch.tallies().map(stretch).collect();
+        let stretches: Vec<Stretch> = self.ledger.batch().map(stretch).collect();
         let stands = self.store.apply(&stretches, batch.end).await?;
         let mut refused: Vec<Counter> = Vec::new();
         let elsewhere = stretches.into_iter().zip(stands).filter(|(_, stand)| *stand != Some(batch.end));
-        let elsewhere: Vec<(Counter, Option<u64>)> = elsewhere.map(|(stretch, stand)| (stretch.code, stand)).collect();
+        let elsewhere: Vec<(Counter, Option<u64>)> =
+            elsewhere.map(|(stretch, stand)| (stretch.counter, stand)).collect();
         refused.extend(elsewhere.iter().filter(|(_, stand)| stand.is_none()).map(|(counter, _)| counter.clone()));
         let elsewhere = self.leave_out_damaged(elsewhere.into_iter()).into_iter().collect();
         let repaired = self.repair(elsewhere, 0, batch.end).await?;
         self.report_reapplied(repaired.again);
         refused.extend(repaired.damaged);
-        self.last.extend(batch.tallies().map(|(counter, tally)| (counter, tally.last)));
         // The counters over all links are no click's only ones.
-        let refused = refused.into_iter().flatten();
-        Ok(refused.map(|code| self.keep_refused(&batch.codes[&code], code)).sum())
+        let refused =
+            refused.into_iter().filter(|counter| *counter != ALL_LINKS).map(|code| self.keep_refused(code)).sum();
+        self.ledger.settle_batch();
+        Ok(refused)
     }
 
-    fn keep_refused(&mut self, tally: &Tally, code: Arc<str>) -> u64 {
-        let refused = self.refused.entry(Some(code)).or_default();
+    /// Keeps what the batch at hand has of a code; answers how many clicks.
+    fn keep_refused(&mut self, code: Counter) -> u64 {
+        let tally = self.ledger.in_batch(&code).expect("who refuses was sent something");
+        let refused = self.refused.entry(code).or_default();
         match refused.back_mut().filter(|refused| segment_start(refused.last) == segment_start(tally.last)) {
             Some(refused) => {
                 refused.last = tally.last;
@@ -531,9 +532,8 @@ impl Flusher {
             match position {
                 Some(position) => whole.push((counter, position)),
                 None if self.damage_log.may_log() => {
-                    let code = counter.as_deref().unwrap_or("*");
                     tracing::error!(
-                        "Redis holds what merlink didn't write: clicks:{{{code}}}: its clicks wait until somebody mends or removes it"
+                        "Redis holds what merlink didn't write: clicks:{{{counter}}}: its clicks wait until somebody mends or removes it"
                     );
                 }
                 None => {}
@@ -553,13 +553,13 @@ impl Flusher {
             let (stretches, clicks): (Vec<Stretch>, Vec<Added>) =
                 self.read_behind(&positions, from, up_to)?.into_iter().unzip();
             let stands = self.store.apply(&stretches, up_to).await?;
-            let counters: Vec<Counter> = stretches.into_iter().map(|stretch| stretch.code).collect();
+            let counters: Vec<Counter> = stretches.into_iter().map(|stretch| stretch.counter).collect();
             for ((counter, clicks), position) in counters.iter().zip(clicks).zip(&stands) {
-                match (position, counter) {
-                    (None, _) => damaged.push(counter.clone()),
-                    (Some(position), _) if *position != up_to => {}
-                    (Some(_), None) => to_all.add(clicks),
-                    (Some(_), Some(_)) => {
+                match position {
+                    None => damaged.push(counter.clone()),
+                    Some(position) if *position != up_to => {}
+                    Some(_) if *counter == ALL_LINKS => to_all.add(clicks),
+                    Some(_) => {
                         let refused = self.take_refused(counter, up_to);
                         self.metrics.clicks.flushed.inc_by(refused);
                         to_codes.add(Added { again: clicks.again.saturating_sub(refused), ..clicks });
@@ -592,9 +592,9 @@ impl Flusher {
             if record.end > up_to {
                 return ControlFlow::Break(());
             }
-            for counter in [Some(Arc::from(record.code)), None] {
-                if positions.get(&counter).is_some_and(|position| record.end > *position) {
-                    let (tally, added) = tallies.entry(counter).or_default();
+            for counter in [record.code, &ALL_LINKS] {
+                if positions.get(counter).is_some_and(|position| record.end > *position) {
+                    let (tally, added) = tallies.entry(counter.into()).or_default();
                     tally.add(record, calendar);
                     *(if record.end <= flushed { &mut added.again } else { &mut added.first }) += 1;
                 }
@@ -603,8 +603,7 @@ impl Flusher {
         })?;
         let stretch = |(counter, (tally, added)): (Counter, (Tally, Added))| {
             let position = positions[&counter];
-            let counts = tally.counts();
-            (Stretch { code: counter, after: position, before: position, counts }, added)
+            (Stretch { after: position, before: position, counts: tally.counts(), counter }, added)
         };
         Ok(tallies.into_iter().map(stretch).collect())
     }
@@ -643,7 +642,7 @@ impl Flusher {
 
     /// What lies before `start` is on no disk any more.
     fn forget_before(&mut self, start: u64) {
-        self.last.retain(|_, last| *last > start);
+        self.ledger.forget_before(start);
         self.give_up_refused(start);
     }
 
@@ -709,8 +708,8 @@ impl Slice {
             if record.end > this_run {
                 return ControlFlow::Break(());
             }
-            slice.last.insert(Some(record.code.into()), record.end);
-            slice.last.insert(None, record.end);
+            slice.last.insert(record.code.into(), record.end);
+            slice.last.insert(ALL_LINKS, record.end);
             if record.end - start < SLICE_BYTES {
                 return ControlFlow::Continue(());
             }
@@ -718,237 +717,5 @@ impl Slice {
             ControlFlow::Break(())
         })?;
         Ok(slice)
-    }
-}
-
-/// A stretch of the journal, added up.
-struct Batch {
-    start: u64,
-    end: u64,
-    clicks: u64,
-    codes: HashMap<Arc<str>, Tally, foldhash::fast::RandomState>,
-    all: Tally,
-}
-
-impl Batch {
-    /// `None` when there is no record behind `start`.
-    fn read(journal: &Journal, calendar: &mut Calendar, start: u64) -> Result<Option<Self>, FlushError> {
-        let mut batch = Self { start, end: start, clicks: 0, codes: HashMap::default(), all: Tally::default() };
-        journal.scan(start, |record| {
-            batch.end = record.end;
-            batch.clicks += 1;
-            batch.all.add(record, calendar);
-            match batch.codes.get_mut(record.code) {
-                Some(tally) => tally.add(record, calendar),
-                None => batch.codes.entry(record.code.into()).or_default().add(record, calendar),
-            }
-            if record.end - start < BATCH_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        Ok(Some(batch).filter(|batch| batch.clicks > 0))
-    }
-
-    fn tallies(&self) -> impl Iterator<Item = (Counter, &Tally)> {
-        let codes = self.codes.iter().map(|(code, tally)| (Some(Arc::clone(code)), tally));
-        codes.chain([(None, &self.all)])
-    }
-}
-
-/// What some clicks of one code add up to.
-#[derive(Default)]
-struct Tally {
-    clicks: u64,
-    first_s: u32,
-    /// Where the last of them ends.
-    last: u64,
-    classes: [u64; Click::ALL.len()],
-    /// Those that count in the total, by day and hour of the week. Nearly always there is one such hour.
-    hours: Vec<((i32, u8), u64)>,
-}
-
-impl Tally {
-    fn add(&mut self, record: Record<'_>, calendar: &mut Calendar) {
-        if self.clicks == 0 {
-            self.first_s = record.at_s;
-        }
-        self.clicks += 1;
-        self.last = record.end;
-        self.classes[record.click.index()] += 1;
-        match record.click {
-            Click::Person(_) => {
-                let hour = calendar.locate(record.at_s);
-                match self.hours.iter_mut().rfind(|(other, _)| *other == hour) {
-                    Some((_, clicks)) => *clicks += 1,
-                    None => self.hours.push((hour, 1)),
-                }
-            }
-            Click::Bot | Click::Prefetch => {}
-        }
-    }
-
-    /// Each field once, in an order that is the same for tallies with the same fields.
-    fn counts(&self) -> Vec<(Counted, u64)> {
-        let classes = Click::ALL.into_iter().map(|click| (Counted::Class(click), self.classes[click.index()]));
-        let total = self.hours.iter().map(|(_, clicks)| (Counted::Total, *clicks));
-        let days = self.hours.iter().map(|((day, _), clicks)| (Counted::Day(*day), *clicks));
-        let hours = self.hours.iter().map(|((_, hour), clicks)| (Counted::HourOfWeek(*hour), *clicks));
-        let mut counts: Vec<(Counted, u64)> = Vec::with_capacity(4);
-        for (counted, clicks) in classes.chain(total).chain(days).chain(hours).filter(|(_, clicks)| *clicks > 0) {
-            match counts.iter_mut().rfind(|(other, _)| *other == counted) {
-                Some((_, sum)) => *sum += clicks,
-                None => counts.push((counted, clicks)),
-            }
-        }
-        counts
-    }
-}
-
-/// Days and hours in the counting time zone. Every zone's offset is a multiple of a quarter of an hour, so one answer serves for that long.
-struct Calendar {
-    timezone: TimeZone,
-    quarter: u32,
-    located: (i32, u8),
-}
-
-impl Calendar {
-    const QUARTER_S: u32 = 15 * 60;
-
-    fn new(timezone: TimeZone) -> Self {
-        let mut calendar = Self { timezone, quarter: 0, located: (0, 0) };
-        calendar.located = calendar.compute(0);
-        calendar
-    }
-
-    /// The day since 1970-01-01 and the hour of the week, 0 = Sunday's first.
-    fn locate(&mut self, at_s: u32) -> (i32, u8) {
-        let quarter = at_s / Self::QUARTER_S;
-        if quarter != self.quarter {
-            self.quarter = quarter;
-            self.located = self.compute(at_s);
-        }
-        self.located
-    }
-
-    fn compute(&self, at_s: u32) -> (i32, u8) {
-        let instant = Timestamp::from_second(i64::from(at_s)).expect("32 bits of seconds end in 2106");
-        let local = self.timezone.to_datetime(instant);
-        let day = statistics::number(local.date());
-        let unsigned = |small: i8| u8::try_from(small).expect("0 to 6, and 0 to 23");
-        (day, unsigned(local.weekday().to_sunday_zero_offset()) * 24 + unsigned(local.hour()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::Device;
-    use jiff::civil::Date;
-    use std::collections::BTreeMap;
-
-    fn at(text: &str) -> u32 {
-        u32::try_from(text.parse::<Timestamp>().expect("a time").as_second()).expect("32 bits")
-    }
-
-    fn calendar(zone: &str) -> Calendar {
-        Calendar::new(TimeZone::get(zone).expect("a zone"))
-    }
-
-    #[test]
-    fn clicks_count_for_the_day_and_hour_of_the_counting_time_zone() {
-        let mut singapore = calendar("Asia/Singapore");
-        // Monday, 23 November 2026, 00:30 there: still Sunday in UTC.
-        assert_eq!(singapore.locate(at("2026-11-22T16:30:00Z")), (20_780, 24));
-        assert_eq!(singapore.locate(at("2026-11-22T15:59:59Z")), (20_779, 23));
-        assert_eq!(calendar("UTC").locate(at("1970-01-01T00:00:00Z")), (0, 4 * 24));
-    }
-
-    /// What a wall clock in `zone` shows: the day, the weekday (0 = Sunday) and the hour.
-    fn shown(zone: &str, time: &str) -> (Date, u8, u8) {
-        let (day, hour_of_week) = calendar(zone).locate(at(time));
-        let date = Date::constant(1970, 1, 1) + jiff::Span::new().days(day);
-        (date, hour_of_week / 24, hour_of_week % 24)
-    }
-
-    #[test]
-    fn daylight_saving_time_and_half_hour_zones_are_right() {
-        for (zone, time, date, weekday, hour) in [
-            // On Sunday, 29 March 2026, London's 01:00 became 02:00: that day has no clicks between.
-            ("Europe/London", "2026-03-28T23:59:59Z", (2026, 3, 28), 6, 23),
-            ("Europe/London", "2026-03-29T00:00:00Z", (2026, 3, 29), 0, 0),
-            ("Europe/London", "2026-03-29T00:59:59Z", (2026, 3, 29), 0, 0),
-            ("Europe/London", "2026-03-29T01:00:00Z", (2026, 3, 29), 0, 2),
-            // In summer its midnight is 23:00 in UTC.
-            ("Europe/London", "2026-07-01T22:59:59Z", (2026, 7, 1), 3, 23),
-            ("Europe/London", "2026-07-01T23:00:00Z", (2026, 7, 2), 4, 0),
-            // On Sunday, 25 October 2026, 02:00 became 01:00: two hours count as one.
-            ("Europe/London", "2026-10-25T00:59:59Z", (2026, 10, 25), 0, 1),
-            ("Europe/London", "2026-10-25T01:00:00Z", (2026, 10, 25), 0, 1),
-            ("Europe/London", "2026-10-25T02:00:00Z", (2026, 10, 25), 0, 2),
-            ("Europe/London", "2026-10-25T23:59:59Z", (2026, 10, 25), 0, 23),
-            ("Europe/London", "2026-10-26T00:00:00Z", (2026, 10, 26), 1, 0),
-            // St. John's is three and a half hours behind UTC, and two and a half from 8 March to 1 November 2026.
-            ("America/St_Johns", "2026-03-08T03:29:59Z", (2026, 3, 7), 6, 23),
-            ("America/St_Johns", "2026-03-08T03:30:00Z", (2026, 3, 8), 0, 0),
-            ("America/St_Johns", "2026-03-08T05:29:59Z", (2026, 3, 8), 0, 1),
-            ("America/St_Johns", "2026-03-08T05:30:00Z", (2026, 3, 8), 0, 3),
-            ("America/St_Johns", "2026-07-01T02:29:59Z", (2026, 6, 30), 2, 23),
-            ("America/St_Johns", "2026-07-01T02:30:00Z", (2026, 7, 1), 3, 0),
-            ("America/St_Johns", "2026-11-01T04:29:59Z", (2026, 11, 1), 0, 1),
-            ("America/St_Johns", "2026-11-01T04:30:00Z", (2026, 11, 1), 0, 1),
-            ("America/St_Johns", "2026-11-01T05:30:00Z", (2026, 11, 1), 0, 2),
-            ("America/St_Johns", "2026-11-02T03:29:59Z", (2026, 11, 1), 0, 23),
-            ("America/St_Johns", "2026-11-02T03:30:00Z", (2026, 11, 2), 1, 0),
-        ] {
-            let (year, month, day) = date;
-            assert_eq!(shown(zone, time), (Date::constant(year, month, day), weekday, hour), "{time} in {zone}");
-        }
-    }
-
-    #[test]
-    fn a_calendar_that_was_asked_before_answers_as_a_new_one() {
-        for zone in ["Europe/London", "America/St_Johns", "Asia/Kathmandu", "Australia/Lord_Howe"] {
-            let mut kept = calendar(zone);
-            // All of 2026, at odd minutes, so that quarters are left and met again at every second of them.
-            for at_s in (at("2026-01-01T00:00:00Z")..at("2027-01-01T00:00:00Z")).step_by(431) {
-                assert_eq!(kept.locate(at_s), kept.compute(at_s), "{at_s} in {zone}");
-            }
-        }
-    }
-
-    #[test]
-    fn bots_and_prefetches_are_counted_apart() {
-        let mut utc = calendar("UTC");
-        let mut tally = Tally::default();
-        for (end, click) in (1..).zip(Click::ALL) {
-            tally.add(Record { end, code: "abc", click, at_s: 0 }, &mut utc);
-        }
-        let counts: BTreeMap<Counted, u64> = tally.counts().into_iter().collect();
-        assert_eq!(tally.last, 6);
-        assert_eq!(counts[&Counted::Total], 4);
-        assert_eq!(counts[&Counted::Day(0)], 4);
-        assert_eq!(counts[&Counted::Class(Click::Bot)], 1);
-        assert_eq!(counts[&Counted::Class(Click::Prefetch)], 1);
-    }
-
-    #[test]
-    fn clicks_of_several_hours_add_up_to_each_field_once() {
-        let mut utc = calendar("UTC");
-        let mut tally = Tally::default();
-        let (hour_s, week_s) = (60 * 60, 7 * 24 * 60 * 60);
-        // Two hours of a Thursday, and the first of them a week later.
-        for (end, at_s) in [(1, 0), (2, hour_s), (3, 0), (4, week_s), (5, hour_s - 1)] {
-            tally.add(Record { end, code: "abc", click: Click::Person(Device::Tablet), at_s }, &mut utc);
-        }
-        let counts = tally.counts();
-        let unique: BTreeMap<Counted, u64> = counts.iter().copied().collect();
-        assert_eq!(unique.len(), counts.len(), "{counts:?}");
-        let expected = [
-            (Counted::Total, 5),
-            (Counted::Class(Click::Person(Device::Tablet)), 5),
-            (Counted::Day(0), 4),
-            (Counted::Day(7), 1),
-            (Counted::HourOfWeek(4 * 24), 4),
-            (Counted::HourOfWeek(4 * 24 + 1), 1),
-        ];
-        assert_eq!(unique, BTreeMap::from(expected));
     }
 }

@@ -5,7 +5,9 @@
 
 mod flush;
 mod journal;
+mod ledger;
 mod segment;
+mod tally;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

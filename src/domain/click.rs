@@ -20,6 +20,10 @@ pub enum Device {
     Others,
 }
 
+impl Device {
+    pub const ALL: [Self; 4] = [Self::Desktop, Self::Mobile, Self::Tablet, Self::Others];
+}
+
 impl Click {
     pub const ALL: [Self; 6] = [
         Self::Person(Device::Desktop),

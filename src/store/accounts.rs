@@ -7,7 +7,8 @@ use redis::{Value, cmd};
 
 use super::{
     Actor, Store, StoreError,
-    keys::{self, api_key_field, click_field},
+    clicks::{self, ALL_LINKS},
+    keys::{self, api_key_field},
 };
 use crate::{
     domain::{ApiKey, Email, KeyName, key::SecretHash},
@@ -179,12 +180,9 @@ impl Store {
     pub async fn totals(&self) -> Result<Totals, StoreError> {
         let officers = self.officers().await?;
         let links = self.index_len(&officers.iter().map(keys::owner).collect::<Vec<_>>()).await? as u64;
-        let clicks: Option<u64> = self
-            .ask(Operation::Totals, async |redis| {
-                cmd("HGET").arg(keys::all_clicks()).arg(click_field::TOTAL).query_async(redis).await
-            })
-            .await?;
-        Ok(Totals { links, clicks: clicks.unwrap_or(0), officers: officers.len() as u64 })
+        let read = clicks::ask_total(&ALL_LINKS);
+        let clicks = self.ask(Operation::Totals, async |redis| clicks::total(read.query_async(redis).await?)).await?;
+        Ok(Totals { links, clicks, officers: officers.len() as u64 })
     }
 }
 

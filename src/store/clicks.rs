@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, cmd};
+use redis::{Cmd, RedisError, Value, cmd, from_redis_value};
+use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use super::{
     Store, StoreError,
@@ -17,34 +19,44 @@ use super::{
     keys::{self, class_field, click_field},
     wire::Wire,
 };
-use crate::{domain::Click, metrics::Operation};
+use crate::{
+    domain::{Click, Device},
+    metrics::Operation,
+};
 
 /// For one pipeline. Longer than a citizen's or an officer's: nobody waits, and a stretch sent twice costs twice.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Counters in one pipeline, at 6 µs of Redis' time each. Officers get their turn between: Redis reads 16 kB of it at once, some 200 counters.
+/// Counters in one pipeline, at 5 µs of Redis' time each. Officers get their turn between: Redis reads 16 kB of it at once, some 200 counters.
 const COUNTERS_AT_ONCE: usize = 4000;
 /// Counters in one call, during which Redis answers nobody else: some 0.2 ms.
 const COUNTERS_IN_CALL: usize = 32;
 
 static APPLY: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/apply_clicks.lua")));
 
-/// Clicks of one code between two positions of the journal, added up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Whose clicks are counted: a link's code, or [`ALL_LINKS`]. Nearly all fit in without the heap.
+pub type Counter = SmolStr;
+
+/// The counters over all links, kept as those of one link are. It can't be a code.
+pub const ALL_LINKS: Counter = SmolStr::new_static("*");
+
+/// Clicks of one counter between two positions of the journal, added up.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stretch {
-    /// `None`: the counters over all links.
-    pub code: Option<Arc<str>>,
+    pub counter: Counter,
     /// The counters must stand between these two, both included: before `after` they lack clicks that this stretch doesn't hold, beyond
     /// `before` they include some that it does.
     pub after: u64,
     pub before: u64,
-    pub counts: Vec<(Counted, u64)>,
+    pub counts: Counts,
 }
+
+/// Each thing once. Clicks of one moment have three as a rule: a class, a day, an hour of the week.
+pub type Counts = SmallVec<[(Counted, u64); 4]>;
 
 /// One thing that a click adds to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Counted {
-    Total,
     Class(Click),
     /// Days since 1970-01-01 in the counting time zone.
     Day(i32),
@@ -98,7 +110,8 @@ impl ClickStore {
     pub async fn apply(&self, stretches: &[Stretch], position: u64) -> Result<Vec<Stands>, StoreError> {
         let mut stands = vec![None; stretches.len()];
         for (chunk, stands) in stretches.chunks(COUNTERS_AT_ONCE).zip(stands.chunks_mut(COUNTERS_AT_ONCE)) {
-            let mut alike: HashMap<Vec<Counted>, Vec<usize>> = HashMap::new();
+            let mut alike: HashMap<SmallVec<[Counted; 4]>, Vec<usize>, foldhash::fast::RandomState> =
+                HashMap::default();
             for (index, stretch) in chunk.iter().enumerate() {
                 alike.entry(stretch.counts.iter().map(|(counted, _)| *counted).collect()).or_default().push(index);
             }
@@ -123,7 +136,7 @@ impl ClickStore {
     /// One call of the script for those of the stretches that have these `indices`, and add to these fields.
     fn call(&self, fields: &[Counted], position: u64, stretches: &[Stretch], indices: &[usize]) -> Cmd {
         let stretches = || indices.iter().map(|index| &stretches[*index]);
-        let keys: Vec<String> = stretches().map(|stretch| key(stretch.code.as_deref())).collect();
+        let keys: Vec<String> = stretches().map(|stretch| keys::clicks(&stretch.counter)).collect();
         let mut call = APPLY.call_with(&keys);
         call.arg(&self.position_field).arg(position).arg(fields.len());
         for counted in fields {
@@ -138,19 +151,18 @@ impl ClickStore {
         call
     }
 
-    /// Where the counters of each code stand; 0 when they have nothing from this instance. `None` asks for those over all links.
+    /// Where each counter stands; 0 when it has nothing from this instance.
     ///
     /// # Errors
     ///
     /// When Redis can't be asked.
-    pub async fn positions(&self, codes: &[Option<Arc<str>>]) -> Result<Vec<Stands>, StoreError> {
-        let mut positions = Vec::with_capacity(codes.len());
-        for chunk in codes.chunks(COUNTERS_AT_ONCE) {
-            let read =
-                |code: &Option<Arc<str>>| cmd("HGET").arg(key(code.as_deref())).arg(&self.position_field).to_owned();
+    pub async fn positions(&self, counters: &[Counter]) -> Result<Vec<Stands>, StoreError> {
+        let mut positions = Vec::with_capacity(counters.len());
+        for chunk in counters.chunks(COUNTERS_AT_ONCE) {
+            let read = |counter: &Counter| cmd("HGET").arg(keys::clicks(counter)).arg(&self.position_field).to_owned();
             let reads = async |redis: &mut Connection| redis.each(chunk.iter().map(read).collect()).await;
             for answer in self.wire.ask(Operation::ClickPositions, reads).await? {
-                let position = answer.and_then(|value| Ok(redis::from_redis_value::<Option<u64>>(value)?));
+                let position = answer.and_then(|value| Ok(from_redis_value::<Option<u64>>(value)?));
                 positions.push(match position.map_err(StoreError::from) {
                     Ok(position) => Some(position.unwrap_or(0)),
                     Err(StoreError::Corrupt(_)) => None,
@@ -167,13 +179,24 @@ impl ClickStore {
     }
 }
 
-fn key(code: Option<&str>) -> String {
-    code.map_or_else(keys::all_clicks, keys::clicks)
+/// Asks for what [`total`] understands.
+pub(super) fn ask_total(counter: &str) -> Cmd {
+    let mut read = cmd("HMGET");
+    read.arg(keys::clicks(counter));
+    for device in Device::ALL {
+        read.arg(class_field(Click::Person(device)));
+    }
+    read
+}
+
+/// All clicks of people.
+pub(super) fn total(by_device: Value) -> Result<u64, RedisError> {
+    let by_device: Vec<Option<u64>> = from_redis_value(by_device)?;
+    Ok(by_device.into_iter().flatten().sum())
 }
 
 fn field(counted: Counted) -> String {
     match counted {
-        Counted::Total => click_field::TOTAL.to_owned(),
         Counted::Class(click) => class_field(click).to_owned(),
         Counted::Day(day) => click_field::day(day),
         Counted::HourOfWeek(hour) => click_field::hour_of_week(hour),

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use redis::{RedisError, Value, cmd};
 
 use super::{
-    Actor, Store, StoreError,
+    Actor, Store, StoreError, clicks,
     connection::{Connection, Lua},
     index::{self, Entry},
-    keys::{self, LINKS_CHANNEL, click_field, link_field},
+    keys::{self, LINKS_CHANNEL, link_field},
 };
 use crate::{
     domain::{Code, Description, Email, Link, LinkState, Source, Tag, Tags, Target},
@@ -592,13 +592,11 @@ pub(super) async fn read_clicks(
     redis: &mut Connection,
     codes: &[Code],
 ) -> Result<Vec<Result<u64, StoreError>>, RedisError> {
-    let read = |code: &Code| cmd("HGET").arg(keys::clicks(code.as_str())).arg(click_field::TOTAL).to_owned();
-    let answers = redis.each(codes.iter().map(read).collect()).await?;
+    let reads = codes.iter().map(|code| clicks::ask_total(code.as_str())).collect();
+    let answers = redis.each(reads).await?;
     let total = |(code, answer): (&Code, Result<Value, RedisError>)| {
-        let total: Result<Option<u64>, RedisError> = answer.and_then(|value| Ok(redis::from_redis_value(value)?));
-        total
-            .map(Option::unwrap_or_default)
-            .map_err(|error| StoreError::from(error).about(&keys::clicks(code.as_str())))
+        let total = answer.and_then(clicks::total);
+        total.map_err(|error| StoreError::from(error).about(&keys::clicks(code.as_str())))
     };
     Ok(codes.iter().zip(answers).map(total).collect())
 }

@@ -54,7 +54,7 @@ use wire::Wire;
 
 pub use accounts::Totals;
 pub use bulk::{BulkCreated, LINKS_AT_ONCE, LinkWalk};
-pub use clicks::{ClickStore, Counted, Stretch};
+pub use clicks::{ALL_LINKS, ClickStore, Counted, Counter, Counts, Stretch};
 pub use embedded::{Embedded, EmbeddedError};
 pub use idempotency::{Answer, Begun, Held, Progress};
 pub use instances::Retired;

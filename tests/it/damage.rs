@@ -86,7 +86,7 @@ fn damaged_counters_of_one_link_leave_the_counting_of_the_others_alone() {
         amy.creates(code, TARGET);
     }
     cmd("SET").arg("clicks:{no-hash}").arg("text").exec(&mut server.redis()).expect("Redis obeys");
-    cmd("HSET").arg("clicks:{no-number}").arg(&["t", "many"]).exec(&mut server.redis()).expect("Redis obeys");
+    cmd("HSET").arg("clicks:{no-number}").arg(&["o", "many"]).exec(&mut server.redis()).expect("Redis obeys");
     for visits in 1..=3 {
         for code in ["no-hash", "no-number", "whole"] {
             server.follow(code).assert_redirects("is followed", TARGET);

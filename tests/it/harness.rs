@@ -504,7 +504,8 @@ impl Server {
             .expect("Redis takes the field");
     }
 
-    /// A link's counters as they are kept: `t` total, `b` bots, `p` prefetches, `d m a o` devices, days by number, `w<hour of the week>`.
+    /// A link's counters as they are kept: `b` bots, `p` prefetches, `d m a o` devices, days by number, `w<hour of the week>`; and as `t` what
+    /// the devices come to, which is the total.
     #[track_caller]
     pub fn counters(&self, code: &str) -> BTreeMap<String, i64> {
         let fields: BTreeMap<String, String> = redis::cmd("HGETALL")
@@ -513,7 +514,13 @@ impl Server {
             .expect("Redis gives the counters");
         // `@<instance>` holds a position in a journal, no count.
         let counters = fields.into_iter().filter(|(name, _)| !name.starts_with('@'));
-        counters.map(|(name, value)| (name, value.parse().expect("a counter is a number"))).collect()
+        let mut counters: BTreeMap<String, i64> =
+            counters.map(|(name, value)| (name, value.parse().expect("a counter is a number"))).collect();
+        let total: i64 = ["d", "m", "a", "o"].iter().filter_map(|device| counters.get(*device)).sum();
+        if total > 0 {
+            counters.insert("t".to_owned(), total);
+        }
+        counters
     }
 
     /// Waits until all that was recorded is applied.
