@@ -96,7 +96,7 @@ visit() { # PORT PATH [RATE]
 
 start_prometheus() {
     # A thirtieth: a minute is two seconds, an hour two minutes.
-    perl -pe 's/(\[|for: |interval: )(\d+)([smhd])/$1 . thirtieth($2, $3)/ge; s/86400\)/2880)/;
+    perl -pe 's/(\[|for: |interval: |offset )(\d+)([smhd])/$1 . thirtieth($2, $3)/ge; s/86400\)/2880)/;
         sub thirtieth { my ($n, $u) = @_; my %s = (s => 1, m => 60, h => 3600, d => 86400); my $v = int($n * $s{$u} / 30) || 1; "${v}s" }' \
         deploy/prometheus/merlink.rules.yml >"$work/merlink.rules.yml"
     cat >"$work/prometheus.yml" <<YML
