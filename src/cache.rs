@@ -3,13 +3,14 @@
 //! A change publishes its code and every instance drops it, normally within 10 ms. Messages can be lost, so an entry is *proven* only while
 //! the subscription is alive and was so ever since the entry was checked. An unproven entry is checked with Redis before use, and served as
 //! it is when Redis can't be asked, for up to `redirect.serve_stale_for`. A proven entry older than `redirect.revalidate_after` is
-//! served, and checked in the background.
+//! served, and checked in the background, many at once (`cache/recheck.rs`).
 //!
 //! Concurrent misses of one code make one look-up; a load that a change overtook is not kept; look-ups in flight are bounded, and after some
 //! that failed none is tried for a moment, so that a slow Redis costs one citizen its deadline and not all of them. Codes that don't exist are
 //! remembered for 3 s, apart, so that a flood of guesses can't push links out.
 
 mod link;
+mod recheck;
 
 use std::{
     collections::HashMap,
@@ -31,6 +32,7 @@ use crate::{
 };
 
 pub use link::{CachedLink, Known};
+use recheck::Recheck;
 
 /// How long a code is remembered not to exist. Its creation drops it at once; this bounds a lost message.
 const UNKNOWN_FOR: Duration = Duration::from_secs(3);
@@ -72,6 +74,7 @@ pub struct LinkCache {
     /// Until when the code counts as not existing, in ms of [`LinkCache::clock_ms`].
     unknown: Cache<Code, u64>,
     flights: Mutex<HashMap<Code, Flight>>,
+    recheck: Recheck,
     /// Entries checked at or after this are proven, [`NEVER`] when none is.
     proven_since_ms: AtomicU64,
     failures: AtomicU32,
@@ -107,6 +110,7 @@ impl LinkCache {
             links: Cache::with_weighter(typical, settings.cache_bytes_max, Weigh),
             unknown: Cache::new(UNKNOWN_MAX),
             flights: Mutex::new(HashMap::new()),
+            recheck: Recheck::default(),
             proven_since_ms: AtomicU64::new(NEVER),
             failures: AtomicU32::new(0),
             paused_until_ms: AtomicU64::new(0),
@@ -118,34 +122,38 @@ impl LinkCache {
         }
     }
 
-    /// What `code`, in lower case, leads to, if that is in memory, proven, not due to be checked and `enough` to answer with: then there is
-    /// nothing to ask.
+    /// What `code`, in lower case, leads to, if that is in memory, proven and `enough` to answer with: then nobody waits for anything.
     pub fn recall(&self, code: &str, now: Instant, enough: impl FnOnce(&CachedLink) -> bool) -> Option<CachedLink> {
         let link = self.links.get(code.as_bytes()).filter(|link| enough(link))?;
-        let is_proven = link.checked_at_ms() >= self.proven_since_ms.load(Ordering::Acquire);
-        if !is_proven || self.clock_ms_at(now).saturating_sub(link.checked_at_ms()) > self.revalidate_after_ms {
-            return None;
+        self.is_proven(&link).then(|| self.hit(link, self.clock_ms_at(now)))
+    }
+
+    /// Changes to it were told ever since it was checked.
+    fn is_proven(&self, link: &CachedLink) -> bool {
+        link.checked_at_ms() >= self.proven_since_ms.load(Ordering::Acquire)
+    }
+
+    /// A proven link is visited.
+    fn hit(&self, link: CachedLink, now_ms: u64) -> CachedLink {
+        if now_ms.saturating_sub(link.checked_at_ms()) > self.revalidate_after_ms {
+            self.recheck.soon(&link);
         }
         link.note_visit();
         self.metrics.cache_lookup(CacheResult::Hit);
-        Some(link)
+        link
     }
 
     /// What `code`, in lower case, leads to. Awaits only when Redis must be asked, and then for its deadline at most. About a code of which
     /// nothing is known it is asked only if it `may_be_asked`.
-    pub async fn resolve(self: &Arc<Self>, code: &str, lane: &Lane, may_be_asked: impl FnOnce() -> bool) -> Resolution {
+    pub async fn resolve(&self, code: &str, lane: &Lane, may_be_asked: impl FnOnce() -> bool) -> Resolution {
         let now_ms = self.clock_ms();
         let Some(link) = self.links.get(code.as_bytes()) else {
             return self.resolve_missing(code, lane, now_ms, may_be_asked).await;
         };
-        link.note_visit();
-        if link.checked_at_ms() >= self.proven_since_ms.load(Ordering::Acquire) {
-            if now_ms.saturating_sub(link.checked_at_ms()) > self.revalidate_after_ms {
-                self.revalidate(code, &link, lane, now_ms);
-            }
-            self.metrics.cache_lookup(CacheResult::Hit);
-            return Resolution::Found(link);
+        if self.is_proven(&link) {
+            return Resolution::Found(self.hit(link, now_ms));
         }
+        link.note_visit();
         self.resolve_unproven(code, link, lane, now_ms).await
     }
 
@@ -178,18 +186,6 @@ impl LinkCache {
                 resolution
             }
         }
-    }
-
-    /// Checks an entry with Redis while it goes on being served; one check at a time.
-    fn revalidate(self: &Arc<Self>, code: &str, link: &CachedLink, lane: &Lane, now_ms: u64) {
-        if !link.begin_check() {
-            return;
-        }
-        let (cache, link, lane, code) = (Arc::clone(self), link.clone(), lane.clone(), code.to_owned());
-        actix_web::rt::spawn(async move {
-            cache.load(&code, &lane, now_ms).await;
-            link.end_check();
-        });
     }
 
     /// Asks Redis, together with everybody else who asks for the same code now, and keeps the answer.
@@ -275,14 +271,7 @@ impl LinkCache {
     }
 
     fn keep_link(&self, code: &Code, resolved: &Resolved, asked_at_ms: u64, announced: u64) -> Resolution {
-        let known = Known {
-            target: resolved.target.as_str(),
-            active: resolved.state == LinkState::Active,
-            expires_at: resolved.expires_at,
-            forward_query: resolved.forward_query,
-            version: resolved.version,
-        };
-        let Some(link) = CachedLink::new(code, known, asked_at_ms) else {
+        let Some(link) = CachedLink::new(code, known(resolved), asked_at_ms) else {
             self.report(&StoreError::Corrupt(format!("link:{{{code}}}: a target that can't be sent as a header")));
             return Resolution::Unavailable;
         };
@@ -428,6 +417,16 @@ impl Drop for Takeoff<'_> {
         if flights.get(&self.code).is_some_and(|flight| Arc::ptr_eq(&flight.overtaken_by, &self.overtaken_by)) {
             flights.remove(&self.code);
         }
+    }
+}
+
+fn known(resolved: &Resolved) -> Known<'_> {
+    Known {
+        target: resolved.target.as_str(),
+        active: resolved.state == LinkState::Active,
+        expires_at: resolved.expires_at,
+        forward_query: resolved.forward_query,
+        version: resolved.version,
     }
 }
 

@@ -106,6 +106,7 @@ impl Class {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     Resolve,
+    Revalidate,
     LinkRead,
     LinkWrite,
     LinkList,
@@ -125,8 +126,9 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Resolve,
+        Self::Revalidate,
         Self::LinkRead,
         Self::LinkWrite,
         Self::LinkList,
@@ -148,6 +150,7 @@ impl Operation {
     fn label(self) -> &'static str {
         match self {
             Self::Resolve => "resolve",
+            Self::Revalidate => "revalidate",
             Self::LinkRead => "link_read",
             Self::LinkWrite => "link_write",
             Self::LinkList => "link_list",

@@ -242,6 +242,7 @@ fn background_tasks(app: &Data<App>, postman: Option<Postman>) -> Vec<JoinHandle
         tokio::spawn(store::watch(app.store.clone(), events)),
         tokio::spawn(keep_checking_safety(Data::clone(app))),
         tokio::spawn(sweep_limits(Data::clone(app))),
+        actix_web::rt::spawn(keep_rechecking(Data::clone(app))),
         tokio::spawn(hot_links::keep_saving(hot_links::path(&app.config.data_dir), Arc::clone(&app.cache))),
     ];
     tasks.extend(postman.map(|postman| tokio::spawn(postman.deliver())));
@@ -335,6 +336,10 @@ fn note_safety(safety: &Safety, metrics: &Metrics) {
     for danger in safety.dangers.iter().chain(&safety.weaknesses) {
         tracing::warn!("{danger}");
     }
+}
+
+async fn keep_rechecking(app: Data<App>) {
+    app.cache.keep_rechecking(app.store.lane()).await;
 }
 
 async fn sweep_limits(app: Data<App>) {

@@ -8,7 +8,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     str,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use actix_web::http::header::HeaderValue;
@@ -23,7 +23,7 @@ use crate::domain::{Code, Target};
 pub struct CachedLink(ThinArc<Facts, u8>);
 
 /// What is told of a link to be cached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Known<'a> {
     pub target: &'a str,
     pub active: bool,
@@ -36,7 +36,7 @@ pub struct Known<'a> {
 struct Facts {
     version: u64,
     /// When Redis was asked, not when it answered: what happened in between may be missing.
-    checked_at_ms: u64,
+    checked_at_ms: AtomicU64,
     /// [`NEVER_EXPIRES`] when it doesn't.
     expires_at_ms: i64,
     /// Since the entry was made, about: workers overwrite one another's counts, which costs less than counting right.
@@ -57,7 +57,7 @@ impl CachedLink {
     pub fn new(code: &Code, known: Known<'_>, checked_at_ms: u64) -> Option<Self> {
         let facts = Facts {
             version: known.version,
-            checked_at_ms,
+            checked_at_ms: AtomicU64::new(checked_at_ms),
             expires_at_ms: known.expires_at.map_or(NEVER_EXPIRES, Timestamp::as_millisecond),
             visits: AtomicU32::new(0),
             code_bytes: u8::try_from(code.as_str().len()).expect("a code has 255 bytes at most"),
@@ -75,10 +75,14 @@ impl CachedLink {
     pub fn checked_again(&self, checked_at_ms: u64) -> Self {
         let facts = self.facts();
         let again = Facts {
-            checked_at_ms,
+            checked_at_ms: AtomicU64::new(checked_at_ms),
             visits: AtomicU32::new(self.visits()),
             being_checked: AtomicBool::new(false),
-            ..*facts
+            version: facts.version,
+            expires_at_ms: facts.expires_at_ms,
+            code_bytes: facts.code_bytes,
+            active: facts.active,
+            forward_query: facts.forward_query,
         };
         Self(ThinArc::from_header_and_slice(again, self.text()))
     }
@@ -105,7 +109,7 @@ impl CachedLink {
 
     /// Where the link leads, for pages.
     pub fn target(&self) -> Target {
-        Target::from_store(str::from_utf8(self.target_bytes()).expect("checked when the entry was made").to_owned())
+        Target::from_store(self.known().target.to_owned())
     }
 
     /// Whether a visitor who comes now is sent on.
@@ -133,7 +137,23 @@ impl CachedLink {
     }
 
     pub fn checked_at_ms(&self) -> u64 {
-        self.facts().checked_at_ms
+        self.facts().checked_at_ms.load(Ordering::Relaxed)
+    }
+
+    /// Notes that Redis, when it was asked at this time, had nothing else to say.
+    pub fn note_check(&self, checked_at_ms: u64) {
+        self.facts().checked_at_ms.fetch_max(checked_at_ms, Ordering::Relaxed);
+    }
+
+    /// What is known of it.
+    pub fn known(&self) -> Known<'_> {
+        Known {
+            target: str::from_utf8(self.target_bytes()).expect("checked when the entry was made"),
+            active: self.is_active(),
+            expires_at: self.expires_at(),
+            forward_query: self.forwards_query(),
+            version: self.version(),
+        }
     }
 
     pub fn visits(&self) -> u32 {
@@ -218,6 +238,10 @@ mod tests {
             assert!(link.is_live(Timestamp::UNIX_EPOCH) && !link.is_live(expiry));
         }
         assert_eq!((link.checked_at_ms(), link.checked_again(9).checked_at_ms()), (5, 9));
+        for (at_ms, noted) in [(8, 8), (6, 8)] {
+            link.note_check(at_ms);
+            assert_eq!(link.checked_at_ms(), noted, "the latest check counts");
+        }
     }
 
     #[test]

@@ -5,9 +5,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use redis::{Cmd, RedisError, Value, from_redis_value};
 
 use super::{
     Store, StoreError,
+    connection::Connection,
     keys::{self, link_field},
     links::decode_state,
     wire::Wire,
@@ -63,16 +65,25 @@ impl Lane {
     /// When Redis doesn't answer within `redis.lookup_timeout`, or holds what no merlink wrote.
     pub async fn resolve(&self, code: &str) -> Result<Option<Resolved>, StoreError> {
         let key = keys::link(code);
-        let mut read = redis::cmd("HMGET");
-        read.arg(&key).arg(&[
-            link_field::TARGET,
-            link_field::STATE,
-            link_field::EXPIRES,
-            link_field::FORWARD_QUERY,
-            link_field::VERSION,
-        ]);
+        let read = read(&key);
         let fields = self.0.ask(Operation::Resolve, async |redis| read.query_async(redis).await).await;
         decode(&key, fields.map_err(|error| error.about(&key))?)
+    }
+
+    /// The same of many codes, an answer for each.
+    ///
+    /// # Errors
+    ///
+    /// When Redis doesn't answer within `redis.lookup_timeout`.
+    pub async fn resolve_all(&self, codes: &[&str]) -> Result<Vec<Result<Option<Resolved>, StoreError>>, StoreError> {
+        let keys: Vec<String> = codes.iter().map(|code| keys::link(code)).collect();
+        let reads = async |redis: &mut Connection| redis.each(keys.iter().map(|key| read(key)).collect()).await;
+        let answers = self.0.ask(Operation::Revalidate, reads).await?;
+        let resolve = |(key, answer): (&String, Result<Value, RedisError>)| {
+            let fields = answer.and_then(|value| Ok(from_redis_value(value)?));
+            decode(key, fields.map_err(|error| StoreError::from(error).about(key))?)
+        };
+        Ok(keys.iter().zip(answers).map(resolve).collect())
     }
 
     /// Who owns a link, since when, what for and whom to ask; `None` when it never existed.
@@ -96,6 +107,19 @@ impl Lane {
             contact: contact.filter(|address| !address.is_empty()).map(Email::from_store),
         }))
     }
+}
+
+/// Asks for [`Fields`].
+fn read(key: &str) -> Cmd {
+    let mut read = redis::cmd("HMGET");
+    read.arg(key).arg(&[
+        link_field::TARGET,
+        link_field::STATE,
+        link_field::EXPIRES,
+        link_field::FORWARD_QUERY,
+        link_field::VERSION,
+    ]);
+    read
 }
 
 type DescribedFields = (Option<String>, Option<i64>, Option<String>, Option<String>);

@@ -41,3 +41,26 @@ fn a_change_made_on_one_instance_is_followed_by_another_even_when_its_connection
     amy.switches("form", "INACTIVE");
     eventually("switched off there too", || (second.follow("form").status == 410).then_some(()));
 }
+
+#[test]
+fn a_change_that_nobody_was_told_of_is_noticed_all_the_same() {
+    let redis = RedisServer::start();
+    let server = Home::new().set("redis.url", redis.url()).set("redirect.revalidate_after", "1s").start();
+    let amy = server.officer("amy@agency.gov.sg");
+    let codes = ["untold", "gone", "same"];
+    for code in codes {
+        amy.creates(code, "https://example.com/old");
+        server.follow(code).assert_redirects("before", "https://example.com/old");
+    }
+    let mut silently = redis.connect().expect("Redis answers");
+    let change = ["HSET", "l:{untold}", "t", "https://example.com/new", "v", "2"];
+    redis::cmd(change[0]).arg(&change[1..]).exec(&mut silently).expect("Redis obeys");
+    redis::cmd("DEL").arg("l:{gone}").exec(&mut silently).expect("Redis obeys");
+    eventually("the change is followed", || {
+        let answer = server.follow("untold");
+        assert_eq!(answer.status, 302, "nobody has to wait for it: {answer:?}");
+        (answer.header("location") == Some("https://example.com/new")).then_some(())
+    });
+    eventually("what isn't there any more is not followed", || (server.follow("gone").status == 404).then_some(()));
+    server.follow("same").assert_redirects("the rest stays as it was", "https://example.com/old");
+}
