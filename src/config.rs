@@ -6,6 +6,7 @@
 
 mod redis_url;
 mod site;
+mod traces;
 
 use std::{
     collections::BTreeMap,
@@ -25,12 +26,13 @@ use crate::domain::{Email, EmailDomains};
 
 pub use redis_url::{Host, Hosts, RedisUrl};
 pub use site::{Contact, FooterLink, Palette, Site};
+pub use traces::Traces;
 
 /// The file of defaults: the reference that operators read is what the code runs on.
 pub const DEFAULTS: &str = include_str!("../config/merlink.toml");
 
 /// Settings that may hold a password: a mistake in them is reported without them.
-const SECRETS: [&str; 1] = ["smtp.url"];
+const SECRETS: [&str; 2] = ["smtp.url", "traces.headers"];
 
 const ENV_PREFIX: &str = "MERLINK_";
 
@@ -51,6 +53,7 @@ pub struct Config {
     /// `None`: no audit trail.
     pub audit_file: Option<PathBuf>,
     pub log: Log,
+    pub traces: Traces,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +72,7 @@ pub struct Public {
 pub struct BaseUrl {
     text: String,
     host: String,
+    port: Option<u16>,
     https: bool,
 }
 
@@ -215,6 +219,7 @@ impl Config {
         let audit_file = settings
             .take("audit.file", "the path of a file, or empty", |text| Some(non_empty(text).map(PathBuf::from)));
         let log = Log::read(settings);
+        let traces = Traces::read(settings);
         Some(Self {
             data_dir: data_dir?,
             site: site?,
@@ -230,6 +235,7 @@ impl Config {
             smtp: smtp?,
             audit_file: audit_file?,
             log: log?,
+            traces: traces?,
         })
     }
 }
@@ -277,7 +283,7 @@ impl BaseUrl {
             _ => return None,
         };
         let host = url.host_str().filter(|_| bare)?.to_owned();
-        Some(Self { text: url.as_str().trim_end_matches('/').to_owned(), host, https })
+        Some(Self { text: url.as_str().trim_end_matches('/').to_owned(), host, port: url.port(), https })
     }
 
     pub fn as_str(&self) -> &str {
@@ -287,6 +293,11 @@ impl BaseUrl {
     /// Lower case, without the port.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// `None`: that of its scheme.
+    pub fn port(&self) -> Option<u16> {
+        self.port
     }
 
     pub fn is_https(&self) -> bool {
@@ -561,8 +572,7 @@ impl Settings {
             Items::Many(_) => None,
         };
         if value.is_none() {
-            let shown = if SECRETS.contains(&key) { "what is set".to_owned() } else { items.to_string() };
-            self.problem(format!("{origin}: {key}: {shown} isn't allowed; allowed: {allowed}"));
+            self.refuse(&origin, key, &items.to_string(), allowed);
         }
         value
     }
@@ -589,7 +599,7 @@ impl Settings {
         for text in &texts {
             match parse(text.trim()) {
                 Some(value) => values.push(value),
-                None => self.problem(format!("{origin}: {key}: \"{text}\" isn't allowed; allowed: {allowed}")),
+                None => self.refuse(&origin, key, &format!("\"{text}\""), allowed),
             }
         }
         (values.len() == texts.len()).then_some(values)
@@ -601,6 +611,11 @@ impl Settings {
             self.problem(format!("config/merlink.toml: {key}: is missing from the built-in defaults"));
         }
         value
+    }
+
+    fn refuse(&mut self, origin: &str, key: &str, what: &str, allowed: &str) {
+        let shown = if SECRETS.contains(&key) { "what is set" } else { what };
+        self.problem(format!("{origin}: {key}: {shown} isn't allowed; allowed: {allowed}"));
     }
 
     fn problem(&mut self, text: String) {

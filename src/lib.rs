@@ -6,7 +6,7 @@
 //!
 //! Officers' programs come in by [`api`], are recognised by [`auth`], and act through [`links`], [`bulk`] and [`keys`] on the same store; officers themselves use
 //! the [`console`] in a browser, and log in with a password that [`mail`] brings them. [`operator`] shows
-//! [`metrics`] and health on a port of its own. [`server`] starts and stops all of it; [`cli`] is the command line.
+//! [`metrics`] and health on a port of its own, and [`traces`] tell a collector how officers' requests went. [`server`] starts and stops all of it; [`cli`] is the command line.
 //!
 //! What citizens read is worded in [`languages`] and dressed by the operator's [`site`].
 //!
@@ -56,3 +56,4 @@ pub mod log;
 pub mod metrics;
 pub mod qr;
 pub mod rows;
+pub mod traces;

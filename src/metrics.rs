@@ -147,7 +147,7 @@ impl Operation {
         Self::Ping,
     ];
 
-    fn label(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Resolve => "resolve",
             Self::Revalidate => "revalidate",
@@ -249,6 +249,28 @@ impl MailOutcome {
     }
 }
 
+/// What became of a span (`traces.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanOutcome {
+    Exported,
+    /// The collector refused it, or couldn't be reached for long enough.
+    Failed,
+    /// The queue was full: a collector that is slow or away.
+    Dropped,
+}
+
+impl SpanOutcome {
+    const ALL: [Self; 3] = [Self::Exported, Self::Failed, Self::Dropped];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Exported => "exported",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
 /// What became of the clicks so far, counted as it happens.
 pub struct ClickCounts {
     /// Answered since the start, bots and prefetches too, and what an earlier run left unflushed.
@@ -298,6 +320,7 @@ pub struct Metrics {
     links_created: [IntCounter; Source::ALL.len()],
     auth_failures: [IntCounter; AuthFailure::ALL.len()],
     mails: [IntCounter; MailOutcome::ALL.len()],
+    trace_spans: [IntCounter; SpanOutcome::ALL.len()],
 }
 
 impl Metrics {
@@ -323,6 +346,8 @@ impl Metrics {
             register.counters("merlink_links_created_total", "Links created, by way of creation.", "source");
         let auth_failures = register.counters("merlink_auth_failures_total", "Refused callers, by reason.", "kind");
         let mails = register.counters("merlink_mails_total", "Mails with one-time passwords, by outcome.", "outcome");
+        let trace_spans =
+            register.counters("merlink_trace_spans_total", "Spans for the collector of traces, by outcome.", "outcome");
         let in_flight = register.gauges("merlink_requests_in_flight", "Requests of officers being worked on.", "class");
         let in_flight_max = register.gauges("merlink_requests_in_flight_max", "overload.*_at_once.", "class");
         let shed = register.counters(
@@ -397,6 +422,7 @@ impl Metrics {
             links_created: Source::ALL.map(|source| links_created.with_label_values(&[source.as_str()])),
             auth_failures: AuthFailure::ALL.map(|kind| auth_failures.with_label_values(&[kind.label()])),
             mails: MailOutcome::ALL.map(|outcome| mails.with_label_values(&[outcome.label()])),
+            trace_spans: SpanOutcome::ALL.map(|outcome| trace_spans.with_label_values(&[outcome.label()])),
             registry: register.0,
         })
     }
@@ -438,6 +464,10 @@ impl Metrics {
 
     pub fn mail(&self, outcome: MailOutcome) {
         self.mails[outcome as usize].inc();
+    }
+
+    pub fn trace_spans(&self, outcome: SpanOutcome, spans: u64) {
+        self.trace_spans[outcome as usize].inc_by(spans);
     }
 
     /// All metrics in Prometheus' text format, version 0.0.4.

@@ -33,6 +33,7 @@ use crate::{
     site::{Site, SiteError},
     state::{App, CacheEvents},
     store::{self, Embedded, EmbeddedError, Safety, Store, StoreSettingsError},
+    traces::{Exporter, Traces, TracesSettingsError},
 };
 
 /// For requests that are being answered when the signal comes.
@@ -61,6 +62,8 @@ pub enum ServeError {
     Store(#[from] StoreSettingsError),
     #[error(transparent)]
     Mail(#[from] MailSettingsError),
+    #[error(transparent)]
+    Traces(#[from] TracesSettingsError),
     #[error(transparent)]
     Clicks(#[from] ClicksError),
     #[error("{}", .0.join("\n"))]
@@ -103,10 +106,11 @@ async fn serve_with(
     signals: Signals,
 ) -> Result<(), ServeError> {
     let (mailer, postman) = Mailer::new(&config, &metrics)?;
+    let (traces, exporter) = Traces::new(&config, &metrics)?.unzip();
     let redis_answers = check_safety(&config, &store, &metrics).await?;
     let (clicks, flush_thread) = Clicks::start(&config, &store, &metrics)?;
-    let app = Data::new(App::new(config, site, metrics, store, clicks, mailer));
-    let result = run(&app, redis_answers, postman, signals).await;
+    let app = Data::new(App::new(config, site, metrics, store, clicks, mailer, traces));
+    let result = run(&app, redis_answers, postman, exporter, signals).await;
     if let Err(error) = hot_links::save(&hot_links::path(&app.config.data_dir), &app.cache, Timestamp::now()) {
         tracing::warn!("the most used links can't be written to data_dir: {error}");
     }
@@ -121,6 +125,7 @@ async fn run(
     app: &Data<App>,
     redis_answers: bool,
     postman: Option<Postman>,
+    exporter: Option<Exporter>,
     signals: Signals,
 ) -> Result<(), ServeError> {
     let crawler_list = tokio::task::spawn_blocking(redirect::visitor::warm_up);
@@ -133,6 +138,7 @@ async fn run(
         Err(error) => tracing::warn!("the most used links can't be read from data_dir: {error}"),
     }
     let tasks = background_tasks(app, postman);
+    let exporting = exporter.map(Exporter::start);
     // No visitor waits for the list to be compiled, and none is sent away because the watch hasn't yet said that Redis may be asked.
     let _ = crawler_list.await;
     if redis_answers {
@@ -162,6 +168,9 @@ async fn run(
     for task in tasks {
         task.abort();
         let _ = task.await;
+    }
+    if let Some(exporting) = exporting {
+        exporting.finish().await;
     }
     Ok(())
 }

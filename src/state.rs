@@ -30,6 +30,7 @@ use crate::{
     },
     site::Site,
     store::{LinkEvents, Store, Totals},
+    traces::Traces,
 };
 
 /// How long the landing page's totals are shown before they are counted again, at the least.
@@ -68,6 +69,8 @@ pub struct App {
     /// Logins by client. `None`: unlimited.
     pub logins: Option<PerMinute<IpAddr>>,
     pub mailer: Mailer,
+    /// `None`: no traces are wanted.
+    pub traces: Option<Traces>,
     /// Searches for words in everybody's links, of which few run at once.
     pub directory_searches: Semaphore,
     totals: Mutex<Counted>,
@@ -89,6 +92,7 @@ impl App {
         store: Store,
         clicks: Clicks,
         mailer: Mailer,
+        traces: Option<Traces>,
     ) -> Self {
         let look = Look::new(&site);
         Self {
@@ -106,6 +110,7 @@ impl App {
             rankings: Arc::default(),
             logins: PerMinute::new(config.limits.logins_per_minute),
             mailer,
+            traces,
             directory_searches: Semaphore::new(DIRECTORY_SEARCHES_AT_ONCE),
             totals: Mutex::default(),
             stopping: AtomicBool::new(false),

@@ -23,7 +23,7 @@ pub fn app(folder: &Path, links: usize) -> Data<App> {
     let store = Store::new(&config, metrics.clone()).expect("a store");
     let (clicks, _flushing) = Clicks::start(&config, &store, &metrics).expect("a journal");
     let (mailer, _) = Mailer::new(&config, &metrics).expect("the default settings can be used");
-    let app = Data::new(App::new(config, site, metrics, store, clicks, mailer));
+    let app = Data::new(App::new(config, site, metrics, store, clicks, mailer, None));
     app.cache.trust();
     for number in 0..links {
         let known = Known { target: TARGET, active: true, expires_at: None, forward_query: false, version: 1 };

@@ -1,4 +1,5 @@
-//! What an operator sees of a request to an API or the console: a request id, one log line, a count and a duration. Nothing secret, nobody's name.
+//! What an operator sees of a request to an API or the console: a request id, one log line, a count, a duration, and a span if traces are
+//! wanted. Nothing secret, nobody's name.
 
 use std::time::Instant;
 
@@ -14,9 +15,10 @@ use actix_web::{
     web::Data,
 };
 
-use crate::state::App;
+use crate::{state::App, traces::RequestSpan};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
 /// The id of the key that a request came with, for its log line.
@@ -29,7 +31,7 @@ pub struct RequestId(pub HeaderValue);
 
 impl RequestId {
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        text(&self.0)
     }
 }
 
@@ -67,8 +69,14 @@ async fn observe<B: MessageBody>(
     let id = request_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
     let method = method_label(request.method());
-    let mut response = next.call(request).await?;
-    let route = response.request().match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
+    let traces = app.as_ref().and_then(|app| app.traces.as_ref());
+    let span = traces.and_then(|traces| traces.begin(traceparent(&request), method, &route, text(&id)));
+    let answer = next.call(request);
+    let mut response = match &span {
+        Some(span) => span.around(answer).await?,
+        None => answer.await?,
+    };
     let duration = started.elapsed();
     let status = response.status().as_u16();
     if let Some(app) = app {
@@ -80,12 +88,24 @@ async fn observe<B: MessageBody>(
         http.route = route,
         http.status = status,
         duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-        request.id = id.to_str().unwrap_or_default(),
+        request.id = text(&id),
         key.id = key_id,
+        trace_id = span.as_ref().map(RequestSpan::trace_id),
         "request"
     );
+    if let Some(span) = span {
+        span.end(status);
+    }
     response.headers_mut().insert(REQUEST_ID, id);
     Ok(response)
+}
+
+fn traceparent(request: &ServiceRequest) -> Option<&str> {
+    request.headers().get(TRACEPARENT)?.to_str().ok()
+}
+
+fn text(id: &HeaderValue) -> &str {
+    id.to_str().unwrap_or_default()
 }
 
 /// The caller's own id when it is harmless, else a new one.

@@ -13,7 +13,9 @@ use url::Url;
 use super::{Failure, block_on, print, with_store};
 use crate::{
     config::{self, Config},
+    metrics::Metrics,
     site::Site,
+    traces::Traces,
 };
 
 /// For a probe's whole exchange.
@@ -54,6 +56,12 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
     print(&format!("short links   {}/<code>", config.public.base_url.as_str()));
     print(&format!("data_dir      {}", config.data_dir.display()));
     print(&format!("mail          {}", mail(&config)));
+    if let Some((_, exporter)) = Traces::new(&config, &Metrics::new())? {
+        match exporter.try_out().await {
+            Ok(place) => print(&format!("traces        {place}, a share of {}", config.traces.sampled_share)),
+            Err(reason) => print(&format!("weak          traces aren't taken: {reason}")),
+        }
+    }
     let (safety, totals, repaired) = with_store(&config, async |store| {
         let repaired = match repair {
             Some(gone_for) => {

@@ -46,6 +46,7 @@ use crate::{
     config::Config,
     domain::Email,
     metrics::{Metrics, Operation},
+    traces,
 };
 use connect::Connector;
 use connection::Connection;
@@ -82,6 +83,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// A word for it, that traces have.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Unavailable(_) => "unavailable",
+            Self::Corrupt(_) => "corrupt",
+        }
+    }
+
     /// The same, with the name of the key that holds what no merlink wrote.
     fn about(self, key: &str) -> Self {
         match self {
@@ -208,8 +217,21 @@ impl Store {
         self.ask(Operation::Ping, async |redis| redis::cmd("PING").query_async(redis).await).await
     }
 
-    /// One exchange of the control plane, timed and bounded.
+    /// One exchange of the control plane, timed and bounded, and traced when it is for a request that is.
     async fn ask<T>(
+        &self,
+        operation: Operation,
+        exchange: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,
+    ) -> Result<T, StoreError> {
+        let span = traces::exchange(operation);
+        let result = self.ask_untraced(operation, exchange).await;
+        if let Some(span) = span {
+            span.end(result.as_ref().err().map(StoreError::kind));
+        }
+        result
+    }
+
+    async fn ask_untraced<T>(
         &self,
         operation: Operation,
         exchange: impl AsyncFnOnce(&mut Connection) -> Result<T, RedisError>,

@@ -1,15 +1,13 @@
 //! Logging in to the console by a one-time password, and all the ways that must not lead in.
 
-use std::{fs, sync::Arc, thread};
-
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::{fs, thread};
 
 use crate::{
     console::{Desk, mails, password_in},
     harness::{Home, Server, eventually},
     redis_server::RedisServer,
     smtp_server::SmtpServer,
+    tls,
 };
 
 const AMY: &str = "amy.tan@agency.gov.sg";
@@ -358,17 +356,10 @@ fn a_mail_server_gets_the_mail() {
 
 #[test]
 fn a_mail_server_is_told_its_password_over_tls() {
-    let CertifiedKey { cert, signing_key } =
-        generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key))
-        .expect("well-formed");
-    let smtp = SmtpServer::start(Some(Arc::new(tls)), "250 ok");
+    let (authority, tls) = tls::localhost();
+    let smtp = SmtpServer::start(Some(tls), "250 ok");
     let home = Home::new();
-    let authority = home.write("mail.pem", &cert.pem());
+    let authority = home.write("mail.pem", &authority);
     let url = format!("smtps://go:p%40ss@localhost:{}", smtp.address.port());
     let server = home.set("smtp.url", url).set("smtp.tls_ca_file", authority.display().to_string()).start();
     let mut desk = Desk::at(&server);

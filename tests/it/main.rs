@@ -10,6 +10,7 @@ mod chromium;
 mod harness;
 mod http;
 mod load;
+mod otlp_collector;
 mod proxy;
 mod redis_nodes;
 mod redis_server;
@@ -61,6 +62,7 @@ mod logs;
 mod monitoring;
 mod operator;
 mod settings;
+mod traces;
 
 mod acl;
 mod behind_nginx;

@@ -1,8 +1,12 @@
 //! Redis over TLS, with an authority of the operator's own and a password.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, CertifiedKey, DnType, IsCa, KeyPair,
+    generate_simple_self_signed,
+};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -77,6 +81,19 @@ impl TlsRedis {
             .expect("a user can be made");
         Self { _redis: redis, url: format!("rediss://merlink:over-the-wire@localhost:{port}"), certificates }
     }
+}
+
+/// What a server on `localhost` that vouches for itself shows its clients, and how it speaks TLS.
+pub fn localhost() -> (String, Arc<rustls::ServerConfig>) {
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(signing_key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![cert.der().clone()], key))
+        .expect("well-formed");
+    (cert.pem(), Arc::new(tls))
 }
 
 /// Starts merlink on a Redis, and uses it.
