@@ -138,7 +138,7 @@ async fn run(
         Err(error) => tracing::warn!("the most used links can't be read from data_dir: {error}"),
     }
     let tasks = background_tasks(app, postman);
-    let exporting = exporter.map(Exporter::start);
+    let exporting = exporter.map(Exporter::start).transpose()?;
     // No visitor waits for the list to be compiled, and none is sent away because the watch hasn't yet said that Redis may be asked.
     let _ = crawler_list.await;
     if redis_answers {

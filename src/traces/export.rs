@@ -1,13 +1,14 @@
-//! The way of finished spans to the collector: a bounded queue, a task that sends what is in it, and an end in a bounded time.
+//! The way of finished spans to the collector: a bounded queue, a thread that sends what is in it, and an end in a bounded time.
 //!
-//! A request leaves its spans in the queue and never waits: what doesn't fit is dropped and counted. The task sends them by OTLP over HTTP, some
-//! hundreds at once; what a collector can't take just now it sends again, a few times. A collector that is slow or away costs spans and
+//! A request leaves its spans in the queue and never waits: what doesn't fit is dropped and counted. The thread sends them by OTLP over HTTP,
+//! some hundreds at once; what a collector can't take just now it sends again, a few times. A collector that is slow or away costs spans and
 //! a line in the log once a minute. Made of the SDK's parts and its protocol's messages; why not of its exporter, docs/adr/0010 says.
 
 use std::{
-    fmt, iter,
+    fmt, io, iter,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -40,8 +41,8 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use tokio::{
+    runtime,
     sync::{mpsc, oneshot},
-    task::JoinHandle,
     time::{sleep, timeout},
 };
 
@@ -86,10 +87,10 @@ pub struct Exporter {
     warned_at: Option<Instant>,
 }
 
-/// The part that speaks to the collector, in a task of its own.
+/// The part that speaks to the collector, at work.
 pub struct Exporting {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
 /// Connects to nothing. `None`: there is no collector.
@@ -143,9 +144,21 @@ impl Exporter {
         }
     }
 
-    pub fn start(self) -> Exporting {
+    /// On a thread and a runtime of its own: names are looked up there, and may take the system longer than the service has when it ends.
+    ///
+    /// # Errors
+    ///
+    /// When there can't be another thread.
+    pub fn start(self) -> io::Result<Exporting> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
-        Exporting { stop, task: tokio::spawn(self.run(stopped)) }
+        let (done, ended) = oneshot::channel();
+        thread::Builder::new().name("traces".to_owned()).spawn(move || {
+            runtime.block_on(self.run(stopped));
+            runtime.shutdown_background();
+            let _ = done.send(());
+        })?;
+        Ok(Exporting { stop, ended })
     }
 
     async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
@@ -210,17 +223,16 @@ impl Exporter {
 }
 
 impl Exporting {
-    /// Sends what is still in the queue, or gives it up when that takes too long.
+    /// Sends what is still in the queue; when that takes too long, the thread is left to end with the process.
     pub async fn finish(self) {
-        let Self { stop, mut task } = self;
-        drop(stop);
-        if timeout(FLUSH_TIME_MAX, &mut task).await.is_err() {
-            task.abort();
-            let _ = task.await;
-            tracing::warn!(
-                "the last traces are lost: the collector didn't take them within {} s",
-                FLUSH_TIME_MAX.as_secs()
-            );
+        drop(self.stop);
+        match timeout(FLUSH_TIME_MAX, self.ended).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => tracing::error!("the thread that exports traces panicked"),
+            Err(_) => {
+                let seconds = FLUSH_TIME_MAX.as_secs();
+                tracing::warn!("the last traces are lost: the collector didn't take them within {seconds} s");
+            }
         }
     }
 }
