@@ -63,10 +63,7 @@ impl LinkCache {
             return;
         }
         let codes: Vec<&str> = links.iter().map(CachedLink::code).collect();
-        let answers = match lane.resolve_all(&codes).await {
-            Ok(answers) => answers,
-            Err(_) => return self.note_failure(),
-        };
+        let Ok(answers) = lane.resolve_all(&codes).await else { return self.note_failure() };
         for (link, answer) in links.iter().zip(answers) {
             match answer {
                 Ok(Some(resolved)) if known(&resolved) == link.known() => link.note_check(asked_at_ms),
