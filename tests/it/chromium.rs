@@ -9,6 +9,7 @@
 use std::{
     collections::HashMap,
     io::{BufRead as _, BufReader, Write},
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{
         Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError,
@@ -62,6 +63,37 @@ const ARGUMENTS: [&str; 14] = [
 const PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 
 const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/node_modules/axe-core/axe.min.js");
+
+/// Notes what has the focus now. `null` at the end of the page, else what is wrong with that, if anything.
+const STOP: &str = r"(() => {
+  const focused = document.activeElement;
+  const {stops} = window;
+  if (focused === document.body || focused === stops[0]) return null;
+  // A date has the focus once for each of its parts.
+  if (focused === stops.at(-1)) return stops.repeated++ < 10 ? '' : `${focused.outerHTML} keeps the focus`;
+  stops.repeated = 0;
+  if (stops.includes(focused)) return `${focused.outerHTML} has the focus again`;
+  const box = focused.getBoundingClientRect();
+  const style = getComputedStyle(focused);
+  const before = stops.at(-1);
+  stops.push(focused);
+  if (!focused.matches(':focus-visible') || style.outlineStyle === 'none' || parseFloat(style.outlineWidth) < 2)
+    return `${focused.outerHTML} has the focus unseen`;
+  if (box.width < 1 || box.height < 1 || box.bottom <= 0 || box.top >= innerHeight || box.right <= 0 || box.left >= innerWidth)
+    return `${focused.outerHTML} has the focus off the screen`;
+  if (before) {
+    const last = before.getBoundingClientRect();
+    // Up is where another column begins.
+    const isBeside = document.dir === 'rtl' ? box.right <= last.left : box.left >= last.right;
+    if (box.bottom <= last.top && !isBeside) return `${focused.outerHTML} is above ${before.outerHTML} and comes after it`;
+  }
+  return '';
+})()";
+
+/// Controls that can be seen and never had the focus.
+const NOT_REACHED: &str = r#"[...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
+  .filter((control) => control.checkVisibility({visibilityProperty: true}) && control.type !== 'hidden' && !control.disabled)
+  .filter((control) => !window.stops.includes(control)).map(({outerHTML}) => outerHTML)"#;
 
 static CHROMIUM: LazyLock<Chromium> = LazyLock::new(Chromium::start);
 
@@ -265,6 +297,7 @@ impl Tab {
             "Tab" => (9, ""),
             "Enter" => (13, "\r"),
             "Escape" => (27, ""),
+            "ArrowDown" => (40, ""),
             " " => (32, " "),
             other => panic!("no code is known for the key {other}"),
         };
@@ -285,6 +318,19 @@ impl Tab {
             }
         }
         panic!("{selector} can't be reached by the Tab key");
+    }
+
+    /// Types into whatever has the focus.
+    #[track_caller]
+    pub fn types(&self, text: &str) {
+        self.call("Input.insertText", &json!({"text": text}));
+    }
+
+    /// Has files that are offered put into a folder, as they are named.
+    #[track_caller]
+    pub fn keeps_downloads_in(&self, folder: &Path) {
+        let keep = json!({"behavior": "allow", "browserContextId": self.context, "downloadPath": folder});
+        CHROMIUM.call(None, "Browser.setDownloadBehavior", &keep);
     }
 
     #[track_caller]
@@ -354,6 +400,21 @@ impl Tab {
         let overflow = self.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth");
         assert!(overflow.as_f64().is_some_and(|pixels| pixels <= 0.0), "{about}: {overflow} px wider than the screen");
         self.assert_quiet(about);
+    }
+
+    /// Goes through a page that was just opened by Tab alone. Asserts that every control gets the focus, in an order that leads down the page, and that the focus is to be seen: outlined, and on the screen.
+    #[track_caller]
+    pub fn assert_usable_by_keyboard(&self, about: &str) {
+        self.evaluate("window.stops = []; 0");
+        loop {
+            self.presses("Tab");
+            let problem = self.evaluate(STOP);
+            match problem.as_str() {
+                None => break,
+                Some(problem) => assert!(problem.is_empty(), "{about}: {problem}"),
+            }
+        }
+        assert_eq!(self.evaluate(NOT_REACHED), json!([]), "{about}: can't be reached by Tab");
     }
 
     /// What axe-core finds: the rules that are broken, and where.
