@@ -63,6 +63,23 @@ pub enum Format {
     Png,
 }
 
+impl Format {
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Svg => "image/svg+xml",
+            Self::Png => "image/png",
+        }
+    }
+
+    /// Of files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Svg => "svg",
+            Self::Png => "png",
+        }
+    }
+}
+
 /// What the officer chose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {

@@ -1,6 +1,12 @@
 //! Creating many links from a file in the console, and taking all of them away as one: what is previewed, created once, and handed out.
 
-use std::{fs, io::Cursor, process::Command, thread};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Cursor, Read as _},
+    process::Command,
+    thread,
+};
 
 use zip::ZipArchive;
 
@@ -109,25 +115,60 @@ fn a_file_is_previewed_created_once_and_its_results_and_codes_are_handed_out() {
     assert_eq!(rows[3], format!("4,failed,,taken,{TARGET},the code taken is taken"));
 
     for (format, extension) in [("qr-svg.zip", "svg"), ("qr-png.zip", "png")] {
-        let answer = amy.opens(&format!("{path}/{format}"));
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/zip")));
-        let folder = tempfile::tempdir().expect("a temporary directory");
-        let mut archive = ZipArchive::new(Cursor::new(&answer.body)).expect("a ZIP");
-        archive.extract(folder.path()).expect("it is whole");
-        let picture = folder.path().join(format!("0002-bulk-one.{extension}"));
-        let picture_bytes = fs::read(&picture).expect("named by its line and code");
-        assert!(folder.path().join(format!("0003-{}.{extension}", other(&codes))).exists());
+        let pictures = unpacked(&amy.opens(&format!("{path}/{format}")));
+        let other =
+            format!("0003-{}.{extension}", codes.iter().find(|code| *code != "bulk-one").expect("the random one"));
+        let names: Vec<&String> = pictures.keys().collect();
+        assert_eq!(names, [&format!("0002-bulk-one.{extension}"), &other], "named by line and code");
+        let picture = &pictures[names[0]];
         if extension == "png" {
-            let read = Command::new("zbarimg").args(["-q", "--raw"]).arg(&picture).output().expect("zbarimg runs");
+            let file = server.home().path().join("code.png");
+            fs::write(&file, picture).expect("the temporary directory can be written");
+            let read = Command::new("zbarimg").args(["-q", "--raw"]).arg(&file).output().expect("zbarimg runs");
             assert_eq!(String::from_utf8_lossy(&read.stdout).trim(), "http://localhost:8080/bulk-one");
         } else {
-            assert!(picture_bytes.starts_with(b"<svg"));
+            assert!(picture.starts_with(b"<svg"));
         }
     }
 }
 
-fn other(codes: &[String]) -> &str {
-    codes.iter().find(|code| *code != "bulk-one").expect("the random one")
+#[test]
+fn the_codes_of_many_links_are_those_of_their_pages_logo_and_all() {
+    let home = Home::new();
+    let logo = home.write(
+        "logo.svg",
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 36 36'><circle cx='18' cy='18' r='18' fill='#00664f'/></svg>",
+    );
+    for has_logo in [true, false] {
+        let home = Home::new();
+        let server = if has_logo { home.set("site.logo", logo.display().to_string()) } else { home }.start();
+        let mut amy = Desk::of(&server, AMY);
+        let (path, _) = previews(&mut amy, format!("code,target_url\ntax,{TARGET}\n"));
+        confirms(&mut amy, &path);
+        for extension in ["svg", "png"] {
+            let pictures = unpacked(&amy.opens(&format!("{path}/qr-{extension}.zip")));
+            let picture = amy.opens(&format!("/console/links/tax/qr.{extension}?size=1000&logo=1")).body;
+            assert!(pictures[&format!("0002-tax.{extension}")] == picture, "{extension}");
+            let plain = amy.opens(&format!("/console/links/tax/qr.{extension}?size=1000")).body;
+            assert_eq!(plain != picture, has_logo, "{extension}");
+        }
+    }
+}
+
+/// The files of a ZIP, by name.
+#[track_caller]
+fn unpacked(answer: &Answer) -> BTreeMap<String, Vec<u8>> {
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/zip")));
+    let mut archive = ZipArchive::new(Cursor::new(&answer.body)).expect("a ZIP");
+    let mut files = BTreeMap::new();
+    for index in 0..archive.len() {
+        let mut file = archive.by_index(index).expect("a file");
+        let name = file.name().expect("a name").into_owned();
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).expect("it is whole");
+        files.insert(name, bytes);
+    }
+    files
 }
 
 #[test]

@@ -54,9 +54,5 @@ pub async fn read(call: Call<LinksRead>, code: Path<String>) -> Result<HttpRespo
     let short_url = call.short_url(listed.link.code.as_str());
     let picture = qr::draw(&short_url, format, look, logo)
         .map_err(|error| Problem::mistakes(vec![Mistake::of("size", error)]))?;
-    let media_type = match format {
-        Format::Svg => "image/svg+xml",
-        Format::Png => "image/png",
-    };
-    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, media_type)).body(picture))
+    Ok(HttpResponse::Ok().insert_header((CONTENT_TYPE, format.media_type())).body(picture))
 }

@@ -1,4 +1,4 @@
-//! A link's QR code, to look at and to download.
+//! A link's QR code, to look at and to download; and how the console draws codes, one or many.
 
 use actix_web::{
     HttpResponse,
@@ -10,14 +10,12 @@ use serde::Deserialize;
 use super::own_link;
 use crate::{
     console::{page::Error, session::SignedIn},
-    qr::{self, Correction, Format, Look},
+    qr::{self, Correction, Format, Look, MARGIN_DEFAULT, QrError},
     state::App,
 };
 
 /// Pixels of the picture on a page.
 const SIZE_DEFAULT: u32 = 400;
-/// ISO/IEC 18004 asks for a margin of four modules.
-const MARGIN: u32 = 4;
 
 #[derive(Deserialize)]
 pub struct Asked {
@@ -56,24 +54,26 @@ async fn draw(
 ) -> Result<HttpResponse, Error> {
     let link = own_link(app, officer, code).await?.link;
     let size = asked.size.unwrap_or(SIZE_DEFAULT).clamp(qr::SIZE_MIN, qr::SIZE_MAX);
-    let look = Look { size, margin: MARGIN, correction: Correction::H, label: true };
-    let short_url = app.short_url(link.code.as_str());
     // A large picture takes tens of milliseconds to draw: aside, so that nobody's redirect waits for it.
-    let (app, wants_logo) = (app.clone(), asked.logo == Some(1));
-    let drawn = actix_web::web::block(move || {
-        qr::draw(&short_url, format, look, app.site.qr_logo.as_ref().filter(|_| wants_logo))
-    })
-    .await;
+    let (app, with_logo, drawn) = (app.clone(), asked.logo == Some(1), link.code.clone());
+    let drawn = actix_web::web::block(move || picture(&app, drawn.as_str(), format, size, with_logo)).await;
     // The smallest size that a code needs may be above what was asked for: then it is no picture that we have.
     let picture = drawn.map_err(|_| Error::NotFound)?.map_err(|_| Error::NotFound)?;
-    let (content_type, extension) = match format {
-        Format::Svg => ("image/svg+xml", "svg"),
-        Format::Png => ("image/png", "png"),
-    };
     let mut response = HttpResponse::Ok();
-    response.insert_header((CONTENT_TYPE, content_type));
+    response.insert_header((CONTENT_TYPE, format.media_type()));
     if asked.download.is_some() {
-        response.insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"{}.{extension}\"", link.code)));
+        let name = format!("attachment; filename=\"{}.{}\"", link.code, format.extension());
+        response.insert_header((CONTENT_DISPOSITION, name));
     }
     Ok(response.body(picture))
+}
+
+/// Draws the code of a short link: with the short link under it, and to be read through dirt. The logo only if the service has one.
+///
+/// # Errors
+///
+/// When it can't be drawn in this size.
+pub fn picture(app: &App, code: &str, format: Format, size: u32, with_logo: bool) -> Result<Vec<u8>, QrError> {
+    let look = Look { size, margin: MARGIN_DEFAULT, correction: Correction::H, label: true };
+    qr::draw(&app.short_url(code), format, look, app.site.qr_logo.as_ref().filter(|_| with_logo))
 }

@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use actix_web::web::{self, Bytes};
+use actix_web::web::{self, Bytes, Data};
 use futures_util::{Stream, stream};
 use zip::{
     CompressionMethod, ZipWriter,
@@ -18,7 +18,7 @@ use zip::{
     write::{SimpleFileOptions, StreamWriter},
 };
 
-use crate::qr::{self, Correction, Format, Look, MARGIN_DEFAULT};
+use crate::{console::links::qr::picture, qr::Format, state::App};
 
 /// Pictures drawn between two pieces of the answer: some 20 ms of work, and 300 kB.
 const PICTURES_AT_ONCE: usize = 16;
@@ -43,7 +43,6 @@ pub enum ArchiveError {
 pub struct Drawn {
     pub line: u64,
     pub code: String,
-    pub short_url: String,
 }
 
 /// What the archive has written and nobody has sent yet.
@@ -68,17 +67,18 @@ impl Write for Written {
 }
 
 struct Archive {
+    app: Data<App>,
     zip: ZipWriter<StreamWriter<Written>>,
     written: Written,
     left: std::vec::IntoIter<Drawn>,
     format: Format,
 }
 
-/// A ZIP with a picture of each.
-pub fn archive(links: Vec<Drawn>, format: Format) -> impl Stream<Item = Result<Bytes, ArchiveError>> {
+/// A ZIP with a picture of each, as a link's own page shows it: with the service's logo, if it has one.
+pub fn archive(app: Data<App>, links: Vec<Drawn>, format: Format) -> impl Stream<Item = Result<Bytes, ArchiveError>> {
     let written = Written::default();
     let zip = ZipWriter::new_stream(written.clone());
-    let archive = Archive { zip, written, left: links.into_iter(), format };
+    let archive = Archive { app, zip, written, left: links.into_iter(), format };
     stream::unfold(Some(archive), async |archive| {
         let archive = archive?;
         match web::block(move || archive.draw_some()).await {
@@ -92,13 +92,12 @@ pub fn archive(links: Vec<Drawn>, format: Format) -> impl Stream<Item = Result<B
 impl Archive {
     /// Draws the next ones, or ends the archive when there are none.
     fn draw_some(mut self) -> Result<(Bytes, Option<Self>), ArchiveError> {
-        let look = Look { size: SIZE, margin: MARGIN_DEFAULT, correction: Correction::H, label: true };
         let mut drew = false;
         for _ in 0..PICTURES_AT_ONCE {
             let Some(link) = self.left.next() else { break };
             drew = true;
             // A short link too long for any code has no picture; its row in the results tells of the link.
-            let Ok(picture) = qr::draw(&link.short_url, self.format, look, None) else { continue };
+            let Ok(picture) = picture(&self.app, &link.code, self.format, SIZE, true) else { continue };
             let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
             self.zip.start_file(file_name(&link, self.format), options)?;
             self.zip.write_all(&picture)?;
@@ -114,10 +113,6 @@ impl Archive {
 
 /// In the order of the upload's lines; and `con.svg`, which no Windows can store, is none of them.
 fn file_name(link: &Drawn, format: Format) -> String {
-    let extension = match format {
-        Format::Svg => "svg",
-        Format::Png => "png",
-    };
     let code = &link.code[..link.code.len().min(NAME_BYTES_MAX)];
-    format!("{:04}-{code}.{extension}", link.line)
+    format!("{:04}-{code}.{}", link.line, format.extension())
 }

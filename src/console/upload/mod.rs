@@ -184,29 +184,28 @@ pub async fn rows(app: Data<App>, officer: SignedIn, id: Path<String>) -> Result
 
 /// `GET /console/upload/{id}/qr-svg.zip`.
 pub async fn svg_codes(app: Data<App>, officer: SignedIn, id: Path<String>) -> Result<HttpResponse, Error> {
-    codes(&app, &officer, &id, Format::Svg).await
+    codes(app, &officer, &id, Format::Svg).await
 }
 
 /// `GET /console/upload/{id}/qr-png.zip`.
 pub async fn png_codes(app: Data<App>, officer: SignedIn, id: Path<String>) -> Result<HttpResponse, Error> {
-    codes(&app, &officer, &id, Format::Png).await
+    codes(app, &officer, &id, Format::Png).await
 }
 
-async fn codes(app: &App, officer: &SignedIn, id: &str, format: Format) -> Result<HttpResponse, Error> {
+async fn codes(app: Data<App>, officer: &SignedIn, id: &str, format: Format) -> Result<HttpResponse, Error> {
     let actor = officer.actor();
-    let State::Done(outcomes) = uploads::look(app, uploader(officer, &actor), id).await? else {
+    let State::Done(outcomes) = uploads::look(&app, uploader(officer, &actor), id).await? else {
         return Err(Error::NotFound);
     };
     let created = outcomes.into_iter().filter(|outcome| outcome.problem.is_none());
-    let links: Vec<Drawn> =
-        created.map(|Outcome { line, code, .. }| Drawn { line, short_url: app.short_url(&code), code }).collect();
+    let links: Vec<Drawn> = created.map(|Outcome { line, code, .. }| Drawn { line, code }).collect();
     if links.is_empty() {
         return Err(Error::NotFound);
     }
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "application/zip"))
         .insert_header((CONTENT_DISPOSITION, "attachment; filename=\"qr-codes.zip\""))
-        .streaming(codes::archive(links, format)))
+        .streaming(codes::archive(app, links, format)))
 }
 
 fn uploader<'a>(officer: &'a SignedIn, actor: &'a Actor) -> Uploader<'a> {
