@@ -16,7 +16,7 @@ use crate::{
     domain::{Email, Link, Source},
     links::{Attempt, CreateError, Wish},
     rows::{
-        self, Field, Rules,
+        self, Field, Rules, Wrong,
         columns::Dialect,
         read::{BYTE_ORDER_MARK, ReadError, Reader, Record},
         write::push_cells,
@@ -64,8 +64,7 @@ pub enum FileError {
 /// Why a row creates no link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RowProblem {
-    /// Column and what is wrong with its cell.
-    Cells(Vec<(String, String)>),
+    Cells(Vec<(Field, Wrong)>),
     /// It can't be taken apart.
     Broken(String),
     Repeated(String),
@@ -268,7 +267,7 @@ fn read_row(rules: &Rules, record: &Record, dialect: Dialect, by: Uploader<'_>) 
     if let Some(broken) = &record.broken {
         return Err(RowProblem::Broken(broken.clone()));
     }
-    let row = rules.read(record, dialect).map_err(|mistakes| RowProblem::Cells(named(mistakes)))?;
+    let row = rules.read(record, dialect).map_err(RowProblem::of)?;
     if row.owner != *by.email && !by.is_admin {
         return Err(RowProblem::NotYours);
     }
@@ -284,11 +283,6 @@ fn read_row(rules: &Rules, record: &Record, dialect: Dialect, by: Uploader<'_>) 
         state: row.state,
         source: Source::Bulk,
     })
-}
-
-fn named(mistakes: Vec<rows::Mistake>) -> Vec<(String, String)> {
-    let name = |field: Option<Field>| field.map_or("", Field::name).to_owned();
-    mistakes.into_iter().map(|mistake| (name(mistake.field), mistake.detail)).collect()
 }
 
 /// What the store knows a confirmation by.
@@ -361,12 +355,19 @@ impl From<CreateError> for RowError {
     }
 }
 
+impl RowProblem {
+    fn of(mistakes: Vec<rows::Mistake>) -> Self {
+        let cell = |mistake: rows::Mistake| mistake.field.map(|field| (field, mistake.wrong));
+        Self::Cells(mistakes.into_iter().filter_map(cell).collect())
+    }
+}
+
 impl std::fmt::Display for RowProblem {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Cells(cells) => {
-                for (index, (column, detail)) in cells.iter().enumerate() {
-                    write!(formatter, "{}{column}: {detail}", if index > 0 { "; " } else { "" })?;
+                for (index, (column, wrong)) in cells.iter().enumerate() {
+                    write!(formatter, "{}{}: {wrong}", if index > 0 { "; " } else { "" }, column.name())?;
                 }
                 Ok(())
             }
@@ -402,10 +403,10 @@ mod tests {
             line: 2,
             code: "=cmd|'/c calc'!A1".to_owned(),
             target: "@sum(1), \"x\"\n+1".to_owned(),
-            problem: Some(RowProblem::Cells(vec![("=1".to_owned(), "wrong".to_owned())])),
+            problem: Some(RowProblem::Repeated("=1".to_owned())),
         };
         let report = String::from_utf8(report(&[outcome], true, |_| "-short".to_owned())).expect("UTF-8");
         let row = report.split_once('\n').expect("a header").1;
-        assert_eq!(row, "2,failed,,'=cmd|'/c calc'!A1,\"'@sum(1), \"\"x\"\"\n+1\",'=1: wrong\n");
+        assert_eq!(row, "2,failed,,'=cmd|'/c calc'!A1,\"'@sum(1), \"\"x\"\"\n+1\",an earlier row has the code =1\n");
     }
 }

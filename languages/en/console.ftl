@@ -462,8 +462,12 @@ upload-more =
         [one] One more is in the file to download.
        *[other] { $count } more are in the file to download.
     }
-# $column is the column's name in the file, $detail what is wrong, in English.
+# $column is the column's name in the file, $detail what is wrong: one of the next four, or what the form for one link says.
 upload-problem-cell = <strong>{ $column }</strong>: { $detail }
+upload-cell-missing = There is nothing in this cell.
+upload-cell-state = This should be active or inactive.
+upload-cell-flag = This should be true or false.
+upload-cell-time = This isn’t a time. It should look like 2026-12-31T23:59:59+08:00.
 upload-problem-broken = The row { $detail }. Look at its quotation marks and separators; in a spreadsheet program, save as “CSV UTF-8”.
 upload-problem-repeated = An earlier row has the name { $code }. Give this one another, or leave it empty.
 upload-problem-taken = { $code } is taken. A name that was used once is never given to another link. Choose another, or leave it empty.

@@ -10,6 +10,7 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use unicode_security::{RestrictionLevel, RestrictionLevelDetection, confusable_detection::skeleton};
 use url::{Host, Url, quirks::domain_to_unicode};
 
@@ -98,7 +99,7 @@ const SHORTENERS: [&str; 47] = [
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target(Box<str>);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TargetError {
     #[error("the address must begin with https:// in lower case")]
     NotHttps,

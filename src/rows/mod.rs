@@ -26,10 +26,13 @@ pub mod write;
 use std::{borrow::Cow, fmt::Display, time::Duration};
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Code, Description, Email, EmailDomains, LinkState, Tag, Tags, Target,
-    link::{DESCRIPTION_CHARS_MAX, TAG_BYTES_MAX, TAGS_MAX},
+    Code, Description, Email, EmailDomains, LinkState, Tag, Tags, Target, TargetError,
+    code::InvalidCode,
+    email::InvalidEmail,
+    link::{DESCRIPTION_CHARS_MAX, InvalidDescription, InvalidTag, TAG_BYTES_MAX, TAGS_MAX, TooManyTags},
 };
 use columns::Dialect;
 use read::Record;
@@ -47,7 +50,7 @@ pub fn created_at(read_at: Timestamp, row: u64) -> Timestamp {
 }
 
 /// A column, in the order in which they are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Field {
     Code,
     TargetUrl,
@@ -116,14 +119,50 @@ pub struct Row {
 pub struct Mistake {
     /// `None`: the row as a whole.
     pub field: Option<Field>,
-    pub detail: String,
+    pub wrong: Wrong,
+}
+
+/// What can be wrong with a cell, in English; the console has words of its own for each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Wrong {
+    #[error("is required")]
+    Missing,
+    #[error("is required: no column says whose the link is, nor does --owner")]
+    NoOwner,
+    #[error("{InvalidCode}")]
+    Code,
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    #[error("must be active or inactive")]
+    State,
+    #[error("{InvalidEmail}")]
+    Email,
+    #[error("is no officer's address: officers.email_domains doesn't allow it")]
+    NoOfficer,
+    #[error("{InvalidDescription}")]
+    Description,
+    #[error("{InvalidTag}")]
+    Tag,
+    #[error("{TooManyTags}")]
+    TooManyTags,
+    #[error("must be true or false")]
+    Flag,
+    #[error("must be a time as 2026-01-31T23:59:59Z")]
+    Time,
+    #[error("lies in the future")]
+    Future,
+    #[error("lies before 1970")]
+    TooEarly,
+    /// What isn't read off the cell alone.
+    #[error("{0}")]
+    Other(String),
 }
 
 impl Display for Mistake {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.field {
-            Some(field) => write!(formatter, "{}: {}", field.name(), self.detail),
-            None => formatter.write_str(&self.detail),
+            Some(field) => write!(formatter, "{}: {}", field.name(), self.wrong),
+            None => self.wrong.fmt(formatter),
         }
     }
 }
@@ -147,29 +186,29 @@ impl Rules {
     /// Every mistake in it.
     pub fn read(&self, record: &Record, dialect: Dialect) -> Result<Row, Vec<Mistake>> {
         if let Some(broken) = &record.broken {
-            return Err(vec![Mistake { field: None, detail: broken.clone() }]);
+            return Err(vec![Mistake { field: None, wrong: Wrong::Other(broken.clone()) }]);
         }
         let foreign = dialect != Dialect::Merlink;
         let mut cells = Cells { record, mistakes: Vec::new() };
         let code = cells.read(Field::Code, |text| {
             // Others tell `Abc` from `abc`. Here both lead to one link, so that is its code.
             let text = if foreign { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) };
-            text.parse::<Code>()
+            text.parse::<Code>().map_err(|_| Wrong::Code)
         });
         let target = cells.required(Field::TargetUrl, |text| Target::parse(text, &self.own_host));
         let state = cells.read(Field::State, parse_state);
         let owner = match cells.read(Field::Owner, |text| self.parse_owner(text)).or_else(|| self.owner.clone()) {
             None if record.cell(Field::Owner).is_empty() => {
-                cells.mistake(Field::Owner, "is required: no column says whose the link is, nor does --owner");
+                cells.mistake(Field::Owner, Wrong::NoOwner);
                 None
             }
             owner => owner,
         };
         let description = cells.read(Field::Description, |text| {
             let text = if foreign { Cow::Owned(shorten(text)) } else { Cow::Borrowed(text) };
-            text.parse::<Description>()
+            text.parse::<Description>().map_err(|_| Wrong::Description)
         });
-        let contact_email = cells.read(Field::ContactEmail, str::parse::<Email>);
+        let contact_email = cells.read(Field::ContactEmail, parse_email);
         let tags = cells.read(Field::Tags, |text| if foreign { Ok(liken_tags(text)) } else { parse_tags(text) });
         let forward_query = cells.read(Field::ForwardQuery, parse_flag);
         let expires_at = cells.read(Field::ExpiresAt, parse_time);
@@ -198,21 +237,17 @@ impl Rules {
         }
     }
 
-    fn parse_owner(&self, text: &str) -> Result<Email, String> {
-        let email = text.parse::<Email>().map_err(|error| error.to_string())?;
-        if self.email_domains.matches(&email) {
-            Ok(email)
-        } else {
-            Err("is no officer's address: officers.email_domains doesn't allow it".to_owned())
-        }
+    fn parse_owner(&self, text: &str) -> Result<Email, Wrong> {
+        let email = parse_email(text)?;
+        if self.email_domains.matches(&email) { Ok(email) } else { Err(Wrong::NoOfficer) }
     }
 
-    fn parse_past(&self, text: &str) -> Result<Timestamp, &'static str> {
+    fn parse_past(&self, text: &str) -> Result<Timestamp, Wrong> {
         let at = parse_time(text)?;
         if at > self.now {
-            Err("lies in the future")
+            Err(Wrong::Future)
         } else if at < Timestamp::UNIX_EPOCH {
-            Err("lies before 1970")
+            Err(Wrong::TooEarly)
         } else {
             Ok(at)
         }
@@ -226,12 +261,12 @@ struct Cells<'r> {
 }
 
 impl Cells<'_> {
-    fn mistake(&mut self, field: Field, detail: impl Display) {
-        self.mistakes.push(Mistake { field: Some(field), detail: detail.to_string() });
+    fn mistake(&mut self, field: Field, wrong: impl Into<Wrong>) {
+        self.mistakes.push(Mistake { field: Some(field), wrong: wrong.into() });
     }
 
     /// What `parse` makes of a cell; nothing of an empty one.
-    fn read<T, E: Display>(&mut self, field: Field, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    fn read<T, E: Into<Wrong>>(&mut self, field: Field, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         match Some(self.record.cell(field)).filter(|text| !text.is_empty()).map(parse)? {
             Ok(value) => Some(value),
             Err(error) => {
@@ -241,40 +276,43 @@ impl Cells<'_> {
         }
     }
 
-    fn required<T, E: Display>(&mut self, field: Field, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    fn required<T, E: Into<Wrong>>(&mut self, field: Field, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
         if self.record.cell(field).is_empty() {
-            self.mistake(field, "is required");
+            self.mistake(field, Wrong::Missing);
         }
         self.read(field, parse)
     }
 }
 
-fn parse_state(text: &str) -> Result<LinkState, &'static str> {
-    let found = LinkState::ALL.into_iter().find(|state| state.as_str().eq_ignore_ascii_case(text));
-    found.ok_or("must be active or inactive")
+fn parse_email(text: &str) -> Result<Email, Wrong> {
+    text.parse().map_err(|_| Wrong::Email)
 }
 
-pub fn parse_flag(text: &str) -> Result<bool, &'static str> {
+fn parse_state(text: &str) -> Result<LinkState, Wrong> {
+    let found = LinkState::ALL.into_iter().find(|state| state.as_str().eq_ignore_ascii_case(text));
+    found.ok_or(Wrong::State)
+}
+
+pub fn parse_flag(text: &str) -> Result<bool, Wrong> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" | "yes" => Ok(true),
         "false" | "0" | "no" => Ok(false),
-        _ => Err("must be true or false"),
+        _ => Err(Wrong::Flag),
     }
 }
 
-fn parse_tags(text: &str) -> Result<Tags, String> {
+fn parse_tags(text: &str) -> Result<Tags, Wrong> {
     let tags: Result<Vec<Tag>, _> =
         text.split(TAG_SEPARATOR).map(str::trim).filter(|tag| !tag.is_empty()).map(str::parse).collect();
-    Tags::new(tags.map_err(|error: crate::domain::link::InvalidTag| error.to_string())?)
-        .map_err(|error| error.to_string())
+    Tags::new(tags.map_err(|_| Wrong::Tag)?).map_err(|_| Wrong::TooManyTags)
 }
 
 /// RFC 3339; without an offset, as `YYYY-MM-DD HH:MM:SS`, in UTC; or the seconds since 1970.
-fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
+fn parse_time(text: &str) -> Result<Timestamp, Wrong> {
     let text = text.trim();
     let seconds = || Timestamp::from_second(text.parse().ok()?).ok();
     let civil = || text.parse::<DateTime>().ok()?.to_zoned(TimeZone::UTC).ok().map(|zoned| zoned.timestamp());
-    text.parse().ok().or_else(civil).or_else(seconds).ok_or("must be a time as 2026-01-31T23:59:59Z")
+    text.parse().ok().or_else(civil).or_else(seconds).ok_or(Wrong::Time)
 }
 
 /// The tags of another program, as like as ours can be: `Tax & GST` becomes `Tax-GST`.

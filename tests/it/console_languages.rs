@@ -14,6 +14,8 @@ keys-none = Kaore o kii.
 keys-life-days-label = { $days } nga ra
 console-moment = { $date } i te { $time }
 problem-not-found-title = Kaore he wharangi
+upload-problem-cell = Kei { $column }: { $detail }
+upload-cell-flag = He pono, he teka ranei.
 mail-password-subject = Kupuhipa o { $site }
 mail-password-text = Ko te kupuhipa: { $password }
 ";
@@ -70,6 +72,19 @@ fn a_language_that_was_chosen_at_login_stays_and_is_that_of_the_mail() {
     assert!(desk.sees("/console/account").contains(" i te "), "dates are put together as the file says");
     assert!(desk.sees("/console/account?page-lang=en").contains("<html lang=\"en\">"));
     assert!(desk.sees("/console/keys").contains("You have no keys."));
+}
+
+#[test]
+fn what_is_wrong_with_an_uploaded_row_is_said_in_the_officers_language() {
+    let server = server_with(MAORI);
+    let mut desk = Desk::of(&server, AMY);
+    desk.sees("/console/upload?page-lang=mi");
+    let answer = desk.uploads("links.csv", b"target_url,forward_query\nhttp://example.com,maybe\n");
+    let path = answer.header("location").expect("a preview").to_owned();
+    let preview = desk.sees(&path);
+    assert!(preview.contains("Kei forward_query: He pono, he teka ranei."), "{preview}");
+    let english = "<span lang=\"en\" dir=\"ltr\">The address must begin with https:// in lower case.</span>";
+    assert!(preview.contains(&format!("Kei target_url: {english}")), "{preview}");
 }
 
 #[test]

@@ -155,6 +155,45 @@ fn the_codes_of_many_links_are_those_of_their_pages_logo_and_all() {
     }
 }
 
+#[test]
+fn what_is_wrong_with_a_cell_is_said_as_the_form_for_one_link_says_it() {
+    let server = Server::start();
+    let mut amy = Desk::of(&server, AMY);
+    let many = (0..40).map(|number| format!("t{number}")).collect::<Vec<_>>().join(";");
+    let long = "x".repeat(201);
+    let file = format!(
+        "code,target_url,description,contact_email,tags,expires_at,forward_query,state,owner\n\
+         A b,http://x.sg,{long},help,a b,soon,maybe,on,x@evil.com\n\
+         ,,,,{many},,,,ben\n\
+         ,https://bit.ly/x,,,,,,,\n\
+         ,https://127.0.0.1/,,,,,,,\n\
+         ,http://localhost:8080/x,,,,,,,\n"
+    );
+    let (_, preview) = previews(&mut amy, file);
+    let said: Vec<&str> = preview.split("<p class=\"what\"><strong>").skip(1).collect();
+    let said: Vec<&str> = said.iter().filter_map(|rest| rest.split("</p>").next()).collect();
+    assert_eq!(
+        said,
+        [
+            "code</strong>: A name has 1 to 255 characters of a-z, 0-9 and -.",
+            "target_url</strong>: The address must begin with https:// in lower case.",
+            "state</strong>: This should be active or inactive.",
+            "owner</strong>: Links are owned by officers only, and this address can’t log in here.",
+            "description</strong>: A description is one line of at most 200 characters.",
+            "contact_email</strong>: This isn’t an e-mail address. It should look like name@agency.example.",
+            "tags</strong>: A tag has 1 to 25 characters of A-Z, a-z, 0-9, _ and -.",
+            "forward_query</strong>: This should be true or false.",
+            "expires_at</strong>: This isn’t a time. It should look like 2026-12-31T23:59:59+08:00.",
+            "target_url</strong>: There is nothing in this cell.",
+            "owner</strong>: This isn’t an e-mail address. It should look like name@agency.example.",
+            "tags</strong>: A link has at most 10 tags.",
+            "target_url</strong>: This address belongs to a link shortener, which hides where it leads.",
+            "target_url</strong>: This isn’t an address that everybody on the internet can open.",
+            "target_url</strong>: The address must begin with https:// in lower case.",
+        ]
+    );
+}
+
 /// The files of a ZIP, by name.
 #[track_caller]
 fn unpacked(answer: &Answer) -> BTreeMap<String, Vec<u8>> {

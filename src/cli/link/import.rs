@@ -38,7 +38,7 @@ use crate::{
     domain::{Code, Email, Link, Source},
     routes,
     rows::{
-        self, Field, Mistake, Row, Rules,
+        self, Field, Mistake, Row, Rules, Wrong,
         columns::Dialect,
         read::{ReadError, Reader, Record},
     },
@@ -247,7 +247,7 @@ impl ReadRow {
 }
 
 fn mistake(field: Field, detail: String) -> Mistake {
-    Mistake { field: Some(field), detail }
+    Mistake { field: Some(field), wrong: Wrong::Other(detail) }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -464,7 +464,7 @@ fn as_text(read: &ReadRow, mistakes: &[Mistake]) -> String {
 fn as_json(read: &ReadRow, mistakes: &[Mistake]) -> String {
     let errors: Vec<_> = mistakes
         .iter()
-        .map(|mistake| json!({ "field": mistake.field.map(Field::name), "detail": mistake.detail }))
+        .map(|mistake| json!({ "field": mistake.field.map(Field::name), "detail": mistake.wrong.to_string() }))
         .collect();
     json!({ "row": read.row, "line": read.line, "code": read.code, "errors": errors }).to_string()
 }

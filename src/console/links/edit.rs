@@ -336,7 +336,7 @@ fn optional<'w, T>(text: &str, read: impl FnOnce(&str) -> Result<T, Html<'w>>) -
     if text.is_empty() { Ok(None) } else { read(text).map(Some) }
 }
 
-fn no_target(words: &Language, error: TargetError) -> Html<'_> {
+pub fn no_target(words: &Language, error: TargetError) -> Html<'_> {
     match error {
         TargetError::NotHttps => words.fields_target_not_https(),
         TargetError::Malformed => words.fields_target_not_public(),

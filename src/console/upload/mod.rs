@@ -18,15 +18,20 @@ use askama::Template;
 use self::codes::Drawn;
 use super::{
     form::{Posted, PostedFile},
+    links::edit::no_target,
     page::{Error, Frame, Section, html, see_other},
     session::SignedIn,
 };
 use crate::{
     bulk::ROWS_MAX,
-    languages::{Html, Language},
+    domain::{
+        code::CODE_BYTES_MAX,
+        link::{DESCRIPTION_CHARS_MAX, TAG_BYTES_MAX, TAGS_MAX},
+    },
+    languages::{Html, Language, escaped},
     metrics::Class,
     qr::Format,
-    rows::{Field, write::push_cells},
+    rows::{Field, Wrong, write::push_cells},
     state::App,
     store::Actor,
     uploads::{self, Confirmed, FILE_BYTES_MAX, FileError, Outcome, RowProblem, State, Uploader},
@@ -288,12 +293,31 @@ fn sorted<'w>(
 fn problems<'w>(words: &'w Language, problem: &RowProblem) -> Vec<Html<'w>> {
     match problem {
         RowProblem::Cells(cells) => {
-            cells.iter().map(|(column, detail)| words.upload_problem_cell(column, detail)).collect()
+            cells.iter().map(|(column, wrong)| words.upload_problem_cell(column.name(), said(words, wrong))).collect()
         }
         RowProblem::Broken(why) => vec![words.upload_problem_broken(why)],
         RowProblem::Repeated(code) => vec![words.upload_problem_repeated(code)],
         RowProblem::Taken(code) => vec![words.upload_problem_taken(code)],
         RowProblem::NotYours => vec![words.upload_problem_not_yours()],
+    }
+}
+
+/// What is wrong with a cell; as the form for one link says it, where it asks for the same.
+fn said<'w>(words: &'w Language, wrong: &Wrong) -> Html<'w> {
+    match wrong {
+        Wrong::Missing => words.upload_cell_missing(),
+        Wrong::Code => words.create_code_mistake(CODE_BYTES_MAX),
+        Wrong::Target(error) => no_target(words, *error),
+        Wrong::State => words.upload_cell_state(),
+        Wrong::Email => words.console_no_email(),
+        Wrong::NoOfficer => words.transfer_no_officer(),
+        Wrong::Description => words.fields_description_mistake(DESCRIPTION_CHARS_MAX),
+        Wrong::Tag => words.fields_tag_mistake(TAG_BYTES_MAX),
+        Wrong::TooManyTags => words.fields_tags_mistake(TAGS_MAX),
+        Wrong::Flag => words.upload_cell_flag(),
+        Wrong::Time => words.upload_cell_time(),
+        // An upload has an owner, no time of creation, and nothing that its cells alone don't say.
+        Wrong::NoOwner | Wrong::Future | Wrong::TooEarly | Wrong::Other(_) => escaped(&wrong.to_string()),
     }
 }
 
