@@ -209,7 +209,7 @@ impl Bench {
         for round in 0..self.rounds {
             let fresh =
                 Server::merlink(&self.folder.join(format!("fresh-{round}")), &self.cores.server, Some(redis), 1);
-            let hot: Vec<Visit> = zipf.iter().filter(|visit| rank(&visit.code) < LINKS / 10).cloned().collect();
+            let hot: Vec<Visit> = zipf.iter().filter(|visit| visit.rank < LINKS / 10).cloned().collect();
             visits::write_script(&self.folder, "hot", &hot).expect("written");
             self.load(&fresh, Some(redis), "hot", 2.0);
             let mixed = visits::with_misses(
@@ -304,20 +304,17 @@ impl Bench {
                 Server::merlink(&self.folder.join(format!("merlink-{links}")), &self.cores.server, Some(&redis), 1);
             // The first visit to each, as far as they fit in memory, costs a look-up.
             let some = links.min(400_000);
-            visits::write_script(&self.folder, "each", &visits::each((0..some).map(visits::code))).expect("written");
-            let (resident, cpu, redis_cpu) =
-                (merlink.process.resident_bytes(), merlink.process.cpu_s(), redis.process.cpu_s());
-            let visits = visits::each((0..some).map(visits::code));
+            let (cpu, redis_cpu) = (merlink.process.cpu_s(), redis.process.cpu_s());
             let clicks = merlink.metric("merlink_clicks_recorded_total");
-            for some in visits.chunks(50_000) {
-                self.visit(merlink.port, some, 10_000.0, some.len() as f64 / 10_000.0);
-            }
-            merlink.settle();
+            let counted = self.grown_by(&merlink, &visits::each((0..some).map(visits::code)));
             let cold = merlink.metric("merlink_clicks_recorded_total") - clicks;
-            let entries = merlink.metric("merlink_link_cache_entries");
-            let cached = (merlink.process.resident_bytes() - resident) / entries;
             let cold_us = (merlink.process.cpu_s() - cpu) / cold * 1e6;
             let cold_redis_us = (redis.process.cpu_s() - redis_cpu) / cold * 1e6;
+            // Another, whose links are looked at but not counted: what links alone take.
+            let looked_at =
+                Server::merlink(&self.folder.join(format!("looked-at-{links}")), &self.cores.server, Some(&redis), 1);
+            let cached = self.grown_by(&looked_at, &visits::looks((0..some).map(visits::code)));
+            drop(looked_at);
             visits::write_script(&self.folder, "zipf-all", &visits::zipf(links)).expect("written");
             self.load(&merlink, Some(&redis), "zipf-all", 5.0);
             let loads: Vec<Load> =
@@ -329,8 +326,20 @@ impl Bench {
                 filled_in.as_secs_f64(),
                 hits / (hits + misses) * 100.0
             ));
-            self.report.size(links, stored, cached, (cold_us, cold_redis_us), &loads);
+            self.report.size(links, stored, (cached, counted), (cold_us, cold_redis_us), &loads);
         }
+    }
+
+    /// Bytes that each link in memory takes after these visits.
+    fn grown_by(&self, merlink: &Server, visits: &[Visit]) -> f64 {
+        // The first requests need memory of their own.
+        self.visit(merlink.port, &visits[..100], 1_000.0, 1.0);
+        let (memory, links) = (merlink.process.own_bytes(), merlink.metric("merlink_link_cache_entries"));
+        for some in visits.chunks(50_000) {
+            self.visit(merlink.port, some, 10_000.0, some.len() as f64 / 10_000.0);
+        }
+        merlink.settle();
+        (merlink.process.own_bytes() - memory) / (merlink.metric("merlink_link_cache_entries") - links)
     }
 
     /// From `merlink serve` to `/readyz` 200, its own Redis started too.
@@ -386,10 +395,6 @@ impl Bench {
             redis_us: (redis.map_or(0.0, |redis| redis.process.cpu_s()) - redis_cpu) / requests * 1e6,
         }
     }
-}
-
-fn rank(code: &str) -> usize {
-    code.rsplit('-').next().and_then(|rank| usize::from_str_radix(rank, 16).ok()).expect("a code of ours")
 }
 
 fn say(what: &str) {

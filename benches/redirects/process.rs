@@ -57,7 +57,12 @@ impl Process {
 
     /// Memory that is really there, in bytes.
     pub fn resident_bytes(&self) -> f64 {
-        self.tree().iter().map(|pid| resident_bytes(*pid)).sum()
+        self.tree().iter().map(|pid| status_bytes(*pid, "VmRSS:")).sum()
+    }
+
+    /// The same without the pages of files, such as the journal's, which the kernel takes back when it needs them.
+    pub fn own_bytes(&self) -> f64 {
+        self.tree().iter().map(|pid| status_bytes(*pid, "RssAnon:")).sum()
     }
 
     fn tree(&self) -> Vec<u32> {
@@ -89,8 +94,8 @@ fn cpu_s(pid: u32) -> f64 {
     (ticks(11) + ticks(12)) / TICKS_A_SECOND
 }
 
-fn resident_bytes(pid: u32) -> f64 {
+fn status_bytes(pid: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     line.and_then(|line| line.split_whitespace().next()).and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) * 1024.0
 }

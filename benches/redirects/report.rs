@@ -101,10 +101,13 @@ impl Report {
         .expect("memory takes it");
     }
 
-    pub fn size(&mut self, links: usize, stored: f64, cached: f64, cold: (f64, f64), loads: &[Load]) {
+    /// `memory`: a link's bytes without and with its clicks. `cold`: Merlink's CPU for a first visit, and Redis'.
+    pub fn size(&mut self, links: usize, stored: f64, memory: (f64, f64), cold: (f64, f64), loads: &[Load]) {
         writeln!(
             self.sizes,
-            "| {links} | {stored:.0} | {cached:.0} | {:.1} + {:.1} | {:.0} | {:.1} |",
+            "| {links} | {stored:.0} | {:.0} | {:.0} | {:.1} + {:.1} | {:.0} | {:.1} |",
+            memory.0,
+            memory.1,
             cold.0,
             cold.1,
             median(loads.iter().map(|load| load.rate)),
@@ -136,8 +139,8 @@ impl Report {
                 &self.workers,
             ),
             (
-                "Merlink by number of links, a target of 84 bytes; the first visit to a link asks Redis, and all of a link's bytes count",
-                "links | bytes a link in Redis | in memory | first visit: CPU µs + Redis' | requests/s | CPU µs a request",
+                "Merlink by number of links, codes of 8 letters, targets of 84 bytes; the first visit to a link asks Redis, and all of a link's bytes count",
+                "links | bytes a link in Redis | in memory | and its clicks | first visit: CPU µs + Redis' | requests/s | CPU µs a request",
                 &self.sizes,
             ),
         ];

@@ -5,17 +5,15 @@ use std::{
     fs,
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
 use merlink::{
     config::Config,
     domain::{Description, Email, LinkState, Source, Tags, Target},
     metrics::Metrics,
-    store::{Actor, NewLink, Store},
+    store::{Actor, LINKS_AT_ONCE, NewLink, Store},
 };
 
 use rustix::thread::CpuSet;
@@ -97,29 +95,28 @@ impl Redis {
         let settings = folder.join("fill.toml");
         fs::write(&settings, format!("[redis]\nurl = '{}'\n", self.url)).expect("written");
         let config = Config::load(Some(&settings)).expect("settings");
-        let store = Arc::new(Store::new(&config, Metrics::new()).expect("a store"));
-        let create = |number: usize| {
-            let store = Arc::clone(&store);
-            async move {
-                let link = NewLink {
-                    code: visits::code(number).parse().expect("a code"),
-                    target: Target::from_store(bare::TARGET.to_owned()),
-                    owner: Email::from_store(format!("officer-{}@agency.gov.sg", number % 100)),
-                    state: LinkState::Active,
-                    description: Description::default(),
-                    contact_email: None,
-                    tags: Tags::default(),
-                    source: Source::Import,
-                    forward_query: false,
-                    expires_at: None,
-                    at: Timestamp::now(),
-                    by: Actor::ApiKey("bench0000000".to_owned()),
-                    mark: None,
-                };
-                store.create_link(&link).await.expect("created");
-            }
+        let store = Store::new(&config, Metrics::new()).expect("a store");
+        // One a second, the last one now.
+        let begun_s = Timestamp::now().as_second() - i64::try_from(links).expect("a small number");
+        let link = |number: usize| NewLink {
+            code: visits::code(number).parse().expect("a code"),
+            target: Target::from_store(bare::TARGET.to_owned()),
+            owner: Email::from_store(format!("officer-{}@agency.gov.sg", number % 100)),
+            state: LinkState::Active,
+            description: Description::default(),
+            contact_email: None,
+            tags: Tags::default(),
+            source: Source::Api,
+            forward_query: false,
+            expires_at: None,
+            at: Timestamp::from_second(begun_s + i64::try_from(number).expect("a small number")).expect("a time"),
+            by: Actor::ApiKey("bench0000000".to_owned()),
+            mark: None,
         };
-        stream::iter(0..links).map(create).buffer_unordered(8).for_each(async |()| {}).await;
+        for first in (0..links).step_by(LINKS_AT_ONCE) {
+            let some: Vec<NewLink> = (first..links.min(first + LINKS_AT_ONCE)).map(link).collect();
+            store.create_links(&some).await.expect("created");
+        }
         let _: () = self.ask(&["CONFIG", "SET", "appendfsync", "always"]).await;
     }
 }
@@ -144,6 +141,8 @@ impl Server {
             ("MERLINK_PUBLIC__BASE_URL", format!("http://localhost:{port}")),
             ("MERLINK_PUBLIC__WORKERS", workers.to_string()),
             ("MERLINK_OPERATOR__LISTEN", format!("127.0.0.1:{operator_port}")),
+            // A machine that others use too is sometimes away for longer than a citizen should have to wait.
+            ("MERLINK_REDIS__LOOKUP_TIMEOUT", "3s".to_owned()),
         ];
         environment.extend(redis.map(|redis| ("MERLINK_REDIS__URL", redis.url.clone())));
         let binary = env!("CARGO_BIN_EXE_merlink");

@@ -26,23 +26,32 @@ const HEADERS: &str = "Connection: keep-alive\r\n\
     Accept-Language: en-SG,en;q=0.9,zh;q=0.8\r\n\
     Cookie: seen=1\r\n\r\n";
 
-/// The code of the link with this rank.
-pub fn code(number: usize) -> String {
-    // Spread over the alphabet, so that neighbours in rank aren't neighbours in anything else.
-    let spread = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-    format!("{spread:06x}-{number:x}")
+/// Eight of them, as Merlink draws its codes.
+const LETTERS: &[u8; 32] = b"23456789abcdefghijkmnpqrstuvwxyz";
+
+/// The code of the link with this rank, the most visited being 0.
+pub fn code(rank: usize) -> String {
+    // An odd factor, so that no two ranks have one code, and neighbours in rank aren't neighbours in anything else.
+    let spread = (rank as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) % (1 << 40);
+    let letter = |place: u32| char::from(LETTERS[(spread >> (5 * place)) as usize % LETTERS.len()]);
+    (0..8).map(letter).collect()
 }
 
-/// A visit: a code and one of [`AGENTS`].
+/// A request for a code with one of [`AGENTS`].
 #[derive(Clone)]
 pub struct Visit {
+    /// HEAD looks where a link leads and counts no click.
+    method: &'static str,
     pub code: String,
+    /// The link's, if it was drawn by rank.
+    pub rank: usize,
     agent: usize,
 }
 
 impl Visit {
     pub fn request(&self) -> String {
-        format!("GET /{} HTTP/1.1\r\nHost: go.gov.sg\r\nUser-Agent: {}\r\n{HEADERS}", self.code, AGENTS[self.agent])
+        let Self { method, code, agent, .. } = self;
+        format!("{method} /{code} HTTP/1.1\r\nHost: go.gov.sg\r\nUser-Agent: {}\r\n{HEADERS}", AGENTS[*agent])
     }
 }
 
@@ -79,8 +88,8 @@ pub fn zipf(links: usize) -> Vec<Visit> {
         .collect();
     let mut visit = || {
         let at = draw.fraction() * sum;
-        let number = weights.partition_point(|weight| *weight < at).min(links - 1);
-        Visit { code: code(number), agent: draw.agent() }
+        let rank = weights.partition_point(|weight| *weight < at).min(links - 1);
+        Visit { method: "GET", code: code(rank), rank, agent: draw.agent() }
     };
     (0..VISITS).map(|_| visit()).collect()
 }
@@ -88,7 +97,12 @@ pub fn zipf(links: usize) -> Vec<Visit> {
 /// One visit to each of these codes.
 pub fn each(codes: impl Iterator<Item = String>) -> Vec<Visit> {
     let mut draw = Draw(2);
-    codes.map(|code| Visit { code, agent: draw.agent() }).collect()
+    (0..).zip(codes).map(|(rank, code)| Visit { method: "GET", code, rank, agent: draw.agent() }).collect()
+}
+
+/// The same, without a click.
+pub fn looks(codes: impl Iterator<Item = String>) -> Vec<Visit> {
+    each(codes).into_iter().map(|visit| Visit { method: "HEAD", ..visit }).collect()
 }
 
 /// Replaces every tenth visit by one to the next of `codes`.
