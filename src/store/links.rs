@@ -546,7 +546,7 @@ pub(super) async fn read_links(
     Ok(codes.iter().zip(answers).map(link).collect())
 }
 
-/// What of a link is looked through in a search.
+/// What of a link is looked through in a search, its texts in lower case.
 pub(super) struct Outline {
     pub target: String,
     pub description: String,
@@ -557,8 +557,8 @@ pub(super) struct Outline {
 impl Outline {
     pub fn of(link: &Link) -> Self {
         Self {
-            target: link.target.as_str().to_owned(),
-            description: link.description.as_str().to_owned(),
+            target: link.target.as_str().to_ascii_lowercase(),
+            description: link.description.as_str().to_lowercase(),
             state: link.state,
             tags: link.tags.clone(),
         }
@@ -576,10 +576,11 @@ pub(super) async fn read_outlines(redis: &mut Connection, codes: &[&Code]) -> Re
     let answers = redis.each(codes.iter().map(read).collect()).await?;
     let outline = |answer: Result<Value, RedisError>| {
         type Fields = (String, Option<String>, Option<String>, Option<String>);
-        let (target, description, state, tags): Fields = redis::from_redis_value(answer.ok()?).ok()?;
+        let (mut target, description, state, tags): Fields = redis::from_redis_value(answer.ok()?).ok()?;
+        target.make_ascii_lowercase();
         Some(Outline {
             target,
-            description: description.unwrap_or_default(),
+            description: description.unwrap_or_default().to_lowercase(),
             state: decode_state(state.as_deref()),
             tags: Tags::from_store(tags.as_deref().unwrap_or_default().split(',')),
         })

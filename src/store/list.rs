@@ -65,23 +65,32 @@ pub struct Filter {
     pub tags: Vec<Tag>,
 }
 
-/// Words that a link has in its code or its target, and where else it is looked for.
+/// What a link has in its code or its target, each part of it somewhere, and where else it is looked for.
 #[derive(Clone, Debug)]
 pub struct Search {
-    text: String,
+    texts: Vec<String>,
     in_description: bool,
 }
 
 impl Search {
-    /// `None` when there is nothing to look for.
+    /// For a text as it stands. `None` when there is nothing to look for.
     pub fn new(text: &str, in_description: bool) -> Option<Self> {
-        Some(Self { text: text.to_lowercase(), in_description }).filter(|search| !search.text.is_empty())
+        Some(Self { texts: vec![text.to_lowercase()], in_description }).filter(|_| !text.is_empty())
+    }
+
+    /// For words in any order, in the description too. `None` when there are none.
+    pub fn words(text: &str) -> Option<Self> {
+        let texts: Vec<String> = text.to_lowercase().split_whitespace().map(str::to_owned).collect();
+        Some(Self { texts, in_description: true }).filter(|search| !search.texts.is_empty())
     }
 
     fn finds(&self, code: &Code, outline: &Outline) -> bool {
-        code.as_str().contains(&self.text)
-            || outline.target.to_ascii_lowercase().contains(&self.text)
-            || (self.in_description && outline.description.to_lowercase().contains(&self.text))
+        let is_in = |text: &String| {
+            code.as_str().contains(text)
+                || outline.target.contains(text)
+                || (self.in_description && outline.description.contains(text))
+        };
+        self.texts.iter().all(is_in)
     }
 }
 

@@ -48,6 +48,7 @@ fn all_words_must_occur_wherever_and_in_whatever_order() {
     for (query, found) in [
         ("renewal+tax", &["tax-form"][..]),
         ("licences++IRAS.gov.sg", &["tax-form"]),
+        ("iras.gov.sg+LICENCES+of", &["tax-form"]),
         ("tax+renewal+nothing", &[]),
         ("office+tax", &["tax-office"]),
         ("TAX-form%2B", &["tax-form"]),

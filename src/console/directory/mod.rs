@@ -23,7 +23,7 @@ use super::{
     session::SignedIn,
 };
 use crate::{
-    domain::{Code, Email, Link, code},
+    domain::{Code, Email, code},
     languages::{Html, Language},
     links,
     state::App,
@@ -168,8 +168,7 @@ async fn search_everybody(
 }
 
 /// What is looked for, for how long by now, and what was found.
-struct Search<'t> {
-    text: &'t str,
+struct Search {
     filter: Filter,
     started: Instant,
     /// Where to begin in the next list.
@@ -177,12 +176,10 @@ struct Search<'t> {
     found: Vec<ListedLink>,
 }
 
-impl<'t> Search<'t> {
-    fn new(text: &'t str, after: Option<Place>) -> Self {
-        // The store looks for the longest word; what it finds is looked through for the others.
-        let longest = text.split_whitespace().max_by_key(|word| word.len()).unwrap_or_default();
-        let filter = Filter { search: store::Search::new(longest, true), ..Filter::default() };
-        Self { text, filter, started: Instant::now(), after, found: Vec::new() }
+impl Search {
+    fn new(text: &str, after: Option<Place>) -> Self {
+        let filter = Filter { search: store::Search::words(text), ..Filter::default() };
+        Self { filter, started: Instant::now(), after, found: Vec::new() }
     }
 
     /// Looks through an owner's list; answers where to go on when the page is full or its time is over.
@@ -194,21 +191,13 @@ impl<'t> Search<'t> {
             let (limit, after, filter) = (PAGE - self.found.len(), self.after.take(), self.filter.clone());
             let query = BrowseQuery { limit, sort: Sort::NewestFirst, after, filter };
             let browsed = links::browse(app, owner, &query).await?;
-            let text = self.text.to_lowercase();
-            let words: Vec<&str> = text.split_whitespace().collect();
-            self.found.extend(browsed.links.into_iter().filter(|listed| has_all(&listed.link, &words)));
+            self.found.extend(browsed.links);
             match browsed.next {
                 Some(place) => self.after = Some(place),
                 None => return Ok(None),
             }
         }
     }
-}
-
-/// Whether each word occurs somewhere in the link.
-fn has_all(link: &Link, words: &[&str]) -> bool {
-    let texts = [link.code.as_str(), link.target.as_str(), link.description.as_str()].map(str::to_lowercase);
-    words.iter().all(|word| texts.iter().any(|text| text.contains(word)))
 }
 
 impl Asked {
