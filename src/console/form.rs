@@ -10,7 +10,7 @@ use actix_web::{
     FromRequest, HttpRequest,
     dev::Payload,
     http::header::{CONTENT_TYPE, HOST, ORIGIN},
-    web::BytesMut,
+    web::{BytesMut, Data},
 };
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
@@ -91,9 +91,7 @@ impl<V: Visitor + 'static> FromRequest for Posted<V> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let app = app(&request);
-            check_origin(&app, &request)?;
-            let by = V::recognise(&app, &request).await?;
+            let (app, by) = sender(&request).await?;
             let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
             if !content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded")) {
                 return Err(Error::Malformed);
@@ -116,9 +114,7 @@ impl<V: Visitor + 'static> FromRequest for PostedFile<V> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let app = app(&request);
-            check_origin(&app, &request)?;
-            let by = V::recognise(&app, &request).await?;
+            let (app, by) = sender(&request).await?;
             let parts = Multipart::new(request.headers(), payload);
             let mut arrival = Arrival::begin(&request);
             let reading = read_parts(parts, &mut arrival);
@@ -128,6 +124,14 @@ impl<V: Visitor + 'static> FromRequest for PostedFile<V> {
             Ok(Self { by, file })
         })
     }
+}
+
+/// Who sends a form, from a page of ours as far as the browser says.
+async fn sender<V: Visitor>(request: &HttpRequest) -> Result<(Data<App>, V), Error> {
+    let app = app(request);
+    check_origin(&app, request)?;
+    let by = V::recognise(&app, request).await?;
+    Ok((app, by))
 }
 
 /// The token and the file of a form with both. What is too large is read and thrown away: a browser that is refused before it has sent all

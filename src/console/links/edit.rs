@@ -12,7 +12,7 @@ use askama::Template;
 use jiff::{Timestamp, civil::DateTime};
 use serde::Deserialize;
 
-use super::{Heading, Tab, own_link};
+use super::{Heading, OwnLink, Tab, own_link};
 use crate::{
     console::{
         form::{Fields, Posted},
@@ -187,13 +187,8 @@ pub async fn availability(app: Data<App>, officer: SignedIn, asked: Query<AskedC
 }
 
 /// `GET /console/links/{code}`.
-pub async fn show(
-    app: Data<App>,
-    officer: SignedIn,
-    code: Path<String>,
-    asked: Query<Asked>,
-) -> Result<HttpResponse, Error> {
-    let link = own_link(&app, &officer, &code).await?.link;
+pub async fn show(app: Data<App>, own: OwnLink, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    let OwnLink { officer, link } = own;
     let typed = Typed::of(&app, &link);
     Ok(edit_page(&app, &officer, &link, &typed, &Mistakes::default(), &asked.done, StatusCode::OK))
 }
@@ -201,7 +196,7 @@ pub async fn show(
 /// `POST /console/links/{code}`.
 pub async fn save(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>) -> Result<HttpResponse, Error> {
     let Posted { by: officer, fields } = posted;
-    let link = own_link(&app, &officer, &code).await?.link;
+    let link = own_link(&app, &officer, &code).await?;
     let mut typed = Typed::read(&fields);
     let mut mistakes = Mistakes::default();
     let Some(understood) = typed.understand(&app, &officer.words, &mut mistakes) else {
@@ -230,7 +225,7 @@ pub async fn save(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>) 
 /// `POST /console/links/{code}/state`: `on` or `off`. To switch off is never too late: no version is asked for.
 pub async fn switch(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>) -> Result<HttpResponse, Error> {
     let Posted { by: officer, fields } = posted;
-    let link = own_link(&app, &officer, &code).await?.link;
+    let link = own_link(&app, &officer, &code).await?;
     let (state, done) = match fields.text("state") {
         "on" => (LinkState::Active, "on"),
         "off" => (LinkState::Inactive, "off"),
@@ -244,15 +239,15 @@ pub async fn switch(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>
 }
 
 /// `GET /console/links/{code}/transfer`.
-pub async fn ask_transfer(app: Data<App>, officer: SignedIn, code: Path<String>) -> Result<HttpResponse, Error> {
-    let link = own_link(&app, &officer, &code).await?.link;
+pub async fn ask_transfer(app: Data<App>, own: OwnLink) -> Result<HttpResponse, Error> {
+    let OwnLink { officer, link } = own;
     Ok(transfer_page(&app, &officer, &link, "", None, StatusCode::OK))
 }
 
 /// `POST /console/links/{code}/transfer`.
 pub async fn transfer(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>) -> Result<HttpResponse, Error> {
     let Posted { by: officer, fields } = posted;
-    let link = own_link(&app, &officer, &code).await?.link;
+    let link = own_link(&app, &officer, &code).await?;
     let typed = fields.text("owner");
     let words = &officer.words;
     let refused =

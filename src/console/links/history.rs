@@ -3,12 +3,12 @@
 use actix_web::{
     HttpResponse,
     http::StatusCode,
-    web::{Data, Path, Query},
+    web::{Data, Query},
 };
 use askama::Template;
 use serde::Deserialize;
 
-use super::{Heading, Tab, own_link};
+use super::{Heading, OwnLink, Tab};
 use crate::{
     console::{
         page::{Error, Frame, Section, html, shown_time},
@@ -52,13 +52,8 @@ struct Difference<'a> {
 }
 
 /// `GET /console/links/{code}/history`.
-pub async fn show(
-    app: Data<App>,
-    officer: SignedIn,
-    code: Path<String>,
-    asked: Query<Asked>,
-) -> Result<HttpResponse, Error> {
-    let link = own_link(&app, &officer, &code).await?.link;
+pub async fn show(app: Data<App>, own: OwnLink, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    let OwnLink { officer, link } = own;
     // One more than the page holds: what the last one on it was made of.
     let revisions = app.store.link_history(&link.code, asked.upto, PAGE + 1).await?.ok_or(Error::NotFound)?;
     let moment = |(index, revision): (usize, &Revision)| {

@@ -6,15 +6,20 @@ pub mod list;
 pub mod qr;
 pub mod statistics;
 
-use actix_web::web::Path;
+use std::{future::Future, pin::Pin};
+
+use actix_web::{FromRequest, HttpRequest, dev::Payload};
 use jiff::Timestamp;
 
-use super::{page::Error, session::SignedIn};
+use super::{
+    page::Error,
+    session::{SignedIn, Visitor as _, app},
+};
 use crate::{
     domain::{Code, Link, LinkState},
     languages::{Html, Language},
     state::App,
-    store::{Actor, ListedLink, Reach},
+    store::{Actor, Reach},
 };
 
 /// Which of a link's pages is shown.
@@ -94,9 +99,30 @@ impl SignedIn {
     }
 }
 
-/// The link that a page's address names, if it is within this officer's reach. Any other is as good as none.
-pub async fn own_link(app: &App, officer: &SignedIn, code: &Path<String>) -> Result<ListedLink, Error> {
+/// The link that a page's address names, and the officer within whose reach it is. Any other is as good as none.
+pub struct OwnLink {
+    pub officer: SignedIn,
+    pub link: Link,
+}
+
+impl FromRequest for OwnLink {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let app = app(&request);
+            let officer = SignedIn::recognise(&app, &request).await?;
+            let link = own_link(&app, &officer, request.match_info().query("code")).await?;
+            Ok(Self { officer, link })
+        })
+    }
+}
+
+/// For forms, which say themselves who sends them.
+async fn own_link(app: &App, officer: &SignedIn, code: &str) -> Result<Link, Error> {
     let code: Code = code.parse().map_err(|_| Error::NotFound)?;
-    let found = app.store.find_link(&code).await?;
-    found.filter(|listed| officer.reach().includes(&listed.link)).ok_or(Error::NotFound)
+    let found = app.store.find_link(&code).await?.map(|listed| listed.link);
+    found.filter(|link| officer.reach().includes(link)).ok_or(Error::NotFound)
 }

@@ -3,13 +3,14 @@
 use actix_web::{
     HttpResponse,
     http::header::{CONTENT_DISPOSITION, CONTENT_TYPE},
-    web::{Data, Path, Query},
+    web::{Data, Query},
 };
 use serde::Deserialize;
 
-use super::own_link;
+use super::OwnLink;
 use crate::{
-    console::{page::Error, session::SignedIn},
+    console::page::Error,
+    domain::Link,
     qr::{self, Correction, Format, Look, MARGIN_DEFAULT, QrError},
     state::App,
 };
@@ -26,33 +27,16 @@ pub struct Asked {
 }
 
 /// `GET /console/links/{code}/qr.svg`.
-pub async fn svg(
-    app: Data<App>,
-    officer: SignedIn,
-    code: Path<String>,
-    asked: Query<Asked>,
-) -> Result<HttpResponse, Error> {
-    draw(&app, &officer, &code, &asked, Format::Svg).await
+pub async fn svg(app: Data<App>, own: OwnLink, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    draw(&app, &own.link, &asked, Format::Svg).await
 }
 
 /// `GET /console/links/{code}/qr.png`.
-pub async fn png(
-    app: Data<App>,
-    officer: SignedIn,
-    code: Path<String>,
-    asked: Query<Asked>,
-) -> Result<HttpResponse, Error> {
-    draw(&app, &officer, &code, &asked, Format::Png).await
+pub async fn png(app: Data<App>, own: OwnLink, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    draw(&app, &own.link, &asked, Format::Png).await
 }
 
-async fn draw(
-    app: &Data<App>,
-    officer: &SignedIn,
-    code: &Path<String>,
-    asked: &Asked,
-    format: Format,
-) -> Result<HttpResponse, Error> {
-    let link = own_link(app, officer, code).await?.link;
+async fn draw(app: &Data<App>, link: &Link, asked: &Asked, format: Format) -> Result<HttpResponse, Error> {
     let size = asked.size.unwrap_or(SIZE_DEFAULT).clamp(qr::SIZE_MIN, qr::SIZE_MAX);
     // A large picture takes tens of milliseconds to draw: aside, so that nobody's redirect waits for it.
     let (app, with_logo, drawn) = (app.clone(), asked.logo == Some(1), link.code.clone());

@@ -8,18 +8,15 @@ use actix_web::{
         StatusCode,
         header::{CONTENT_DISPOSITION, CONTENT_TYPE},
     },
-    web::{Data, Path, Query},
+    web::{Data, Query},
 };
 use askama::Template;
 use jiff::{Timestamp, ToSpan as _, civil::Date};
 use serde::Deserialize;
 
-use super::{Heading, Tab, own_link};
+use super::{Heading, OwnLink, Tab};
 use crate::{
-    console::{
-        page::{Error, Frame, Section, html},
-        session::SignedIn,
-    },
+    console::page::{Error, Frame, Section, html},
     domain::statistics::{DAYS_MAX, Days, InvalidDays, Statistics},
     languages::{Html, Language},
     state::App,
@@ -104,13 +101,8 @@ struct Device<'a> {
 }
 
 /// `GET /console/links/{code}/statistics`.
-pub async fn show(
-    app: Data<App>,
-    officer: SignedIn,
-    code: Path<String>,
-    asked: Query<Asked>,
-) -> Result<HttpResponse, Error> {
-    let link = own_link(&app, &officer, &code).await?.link;
+pub async fn show(app: Data<App>, own: OwnLink, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    let OwnLink { officer, link } = own;
     let today = today(&app);
     let words = &*officer.words;
     let (days, mistake) = match asked.days(today) {
@@ -147,13 +139,8 @@ pub async fn show(
 }
 
 /// `GET /console/links/{code}/clicks.csv`: dates and numbers, nothing that would need a quote.
-pub async fn csv(
-    app: Data<App>,
-    officer: SignedIn,
-    code: Path<String>,
-    asked: Query<Asked>,
-) -> Result<HttpResponse, Error> {
-    let link = own_link(&app, &officer, &code).await?.link;
+pub async fn csv(app: Data<App>, own: OwnLink, asked: Query<Asked>) -> Result<HttpResponse, Error> {
+    let link = own.link;
     let days = asked.days(today(&app)).map_err(|_| Error::Malformed)?;
     let statistics = app.store.statistics(&link.code, days).await?;
     let mut text = "date,clicks\r\n".to_owned();
