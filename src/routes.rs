@@ -259,6 +259,9 @@ fn action<A: FromRequest + 'static>(
 }
 
 fn console(config: &mut ServiceConfig, resource: Resource) {
+    // Our own pages make no such addresses.
+    let queries = web::QueryConfig::default().error_handler(|_, _| console_page::Error::NotFound.into());
+    let resource = resource.app_data(queries);
     let resource = resource.wrap(from_fn(|request, next| admit::<console_page::Error>(Class::Console, request, next)));
     config.service(
         resource.wrap(from_fn(console_page::finish)).wrap(from_fn(without_body)).wrap(from_fn(observe_console)),

@@ -279,7 +279,12 @@ script-code-free = { $code } is free.
 ## Changing a link
 
 edit-created = The link works now.
+edit-created-only = The link is created.
 edit-saved = Saved. Visitors go there from now on.
+edit-saved-only = Saved.
+# Behind one of these, why visitors aren't led there.
+edit-while-off = It is switched off: visitors are led nowhere until you switch it on.
+edit-while-expired = But its end is past: visitors are led nowhere.
 edit-switched-on = The link is switched on.
 edit-switched-off = The link is switched off. Visitors read that it no longer leads anywhere, and whom to ask.
 edit-stale = <strong>This link was changed while you had it open, so nothing was saved.</strong> Below is what you typed. Compare it with what the link is now, and save again if yours is right.

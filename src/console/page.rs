@@ -228,10 +228,11 @@ fn error_page(app: &App, words: &Language, error: &Error) -> String {
     struct Page<'a> {
         frame: Frame<'a>,
         said: Said<'a>,
+        names_directory: bool,
     }
     let (site, style) = (&app.site, app.console_style.name.as_str());
     let frame = Frame { site, style, words, officer: None, token: String::new(), at: Section::None };
-    rendered(&Page { frame, said: error.said(words) })
+    rendered(&Page { frame, said: error.said(words), names_directory: matches!(error, Error::NotFound) })
 }
 
 pub fn html(status: StatusCode, page: &impl Template) -> HttpResponse {

@@ -103,6 +103,77 @@ fn an_officer_creates_finds_edits_and_switches_a_link() {
 }
 
 #[test]
+fn a_link_that_leads_nowhere_is_not_said_to_work() {
+    let server = Server::start();
+    let mut amy = Desk::of(&server, AMY);
+    let says = |desk: &mut Desk<'_>, done: &str| {
+        let page = unescaped(&desk.sees(&format!("/console/links/form?done={done}")));
+        let notice = page.split("<p class=\"notice\" role=\"status\">").nth(1).and_then(|rest| rest.split('<').next());
+        notice.unwrap_or_default().to_owned()
+    };
+    creates(&mut amy, "form", &[("expires", "2020-01-01T00:00")]);
+    assert_eq!(server.follow("form").status, 410);
+    let over = "But its end is past: visitors are led nowhere.";
+    assert_eq!(says(&mut amy, "created"), format!("The link is created. {over}"));
+    assert_eq!(says(&mut amy, "saved"), format!("Saved. {over}"));
+    assert_eq!(says(&mut amy, "on"), format!("The link is switched on. {over}"));
+    assert_eq!(saves(&mut amy, "form", "expires", ""), 303);
+    server.follow("form").assert_redirects("without an end", TARGET);
+    assert_eq!(says(&mut amy, "saved"), "Saved. Visitors go there from now on.");
+    assert_eq!(amy.sends("/console/links/form/state", &[("state", "off")]).status, 303);
+    assert_eq!(says(&mut amy, "saved"), "Saved. It is switched off: visitors are led nowhere until you switch it on.");
+    assert!(says(&mut amy, "off").starts_with("The link is switched off. Visitors read that"));
+    assert_eq!(says(&mut amy, "nonsense"), "");
+}
+
+#[test]
+fn a_filter_that_no_link_can_meet_is_named_and_shows_and_exports_no_other_links() {
+    let server = Server::start();
+    let mut amy = Desk::of(&server, AMY);
+    creates(&mut amy, "form", &[("tags", "tax")]);
+    assert!(amy.sees("/console/links?tag=+tax+").contains("/console/links/form\""));
+    let list = amy.sees("/console/links?tag=tax+office");
+    assert!(list.contains("id=\"tag-error\">A tag has 1 to 25 characters"), "{list}");
+    assert!(!list.contains("/console/links/form\"") && !list.contains("/console/export"), "{list}");
+    amy.opens("/console/export?tag=tax+office").assert_page("no tag", 400);
+}
+
+#[test]
+fn days_the_wrong_way_round_stay_as_they_were_typed() {
+    let server = Server::start();
+    let mut amy = Desk::of(&server, AMY);
+    creates(&mut amy, "form", &[]);
+    let answer = amy.opens("/console/links/form/statistics?from=2026-02-01&to=2026-01-01");
+    answer.assert_page("backwards", 422);
+    let page = answer.text();
+    assert!(page.contains("The first day is after the last."), "{page}");
+    assert_eq!(["from", "to"].map(|name| field(&page, name)), ["2026-02-01", "2026-01-01"]);
+}
+
+#[test]
+fn an_address_that_cant_be_meant_is_no_page_and_says_so_on_one() {
+    let server = Server::start();
+    let mut amy = Desk::of(&server, AMY);
+    creates(&mut amy, "form", &[]);
+    for path in
+        ["links/form/history?upto=x", "links/form/qr.png?size=large", "directory?q=a&q=b", "links?after=1&after=2"]
+    {
+        let answer = amy.opens(&format!("/console/{path}"));
+        answer.assert_page(path, 404);
+        assert!(answer.text().contains("<h1>There is no such page</h1>"), "{path}: {}", answer.text());
+    }
+}
+
+#[test]
+fn who_looks_for_anothers_link_is_a_press_from_the_directory() {
+    let server = Server::start();
+    server.officer(BEN).creates("bens", TARGET);
+    let answer = Desk::of(&server, AMY).opens("/console/links/bens");
+    answer.assert_page("another officer's", 404);
+    assert!(attributes(&answer.text(), "href").contains(&"/console/directory".to_owned()), "{}", answer.text());
+}
+
+#[test]
 fn mistakes_are_named_at_their_fields_and_what_was_typed_stays() {
     let server = Server::start();
     let mut amy = Desk::of(&server, AMY);

@@ -12,7 +12,7 @@ use askama::Template;
 use jiff::{Timestamp, civil::DateTime};
 use serde::Deserialize;
 
-use super::{Heading, OwnLink, Tab, own_link};
+use super::{Heading, OwnLink, State, Tab, own_link};
 use crate::{
     console::{
         form::{Fields, Posted},
@@ -93,7 +93,9 @@ struct EditPage<'a> {
     mistakes: &'a Mistakes<'a>,
     timezone: &'a str,
     is_on: bool,
-    done: &'a str,
+    done: Option<Html<'a>>,
+    /// Why nobody is led there for all that.
+    but: Option<Html<'a>>,
     now: Option<Now>,
 }
 
@@ -385,17 +387,39 @@ fn edit_page(
         link: Typed::of(app, link),
         expires: link.expires_at.map(|at| shown_time(app, &officer.words, at)),
     });
+    let heading = Heading::of(app, officer, link, Tab::Settings);
+    let (done, but) = said_of(&officer.words, done, heading.state);
     let page = EditPage {
         frame: Frame::of(app, officer, Section::Links),
-        heading: Heading::of(app, officer, link, Tab::Settings),
+        heading,
         typed,
         mistakes,
         timezone: timezone(app),
         is_on: link.state == LinkState::Active,
         done,
+        but,
         now,
     };
     html(status, &page)
+}
+
+/// What was done, and why visitors notice nothing of it, where they don't.
+fn said_of<'w>(words: &'w Language, done: &str, state: State) -> (Option<Html<'w>>, Option<Html<'w>>) {
+    let done = match (done, state) {
+        ("created", State::On) => words.edit_created(),
+        ("created", State::Off | State::Expired) => words.edit_created_only(),
+        ("saved", State::On) => words.edit_saved(),
+        ("saved", State::Off | State::Expired) => words.edit_saved_only(),
+        ("on", _) => words.edit_switched_on(),
+        ("off", _) => return (Some(words.edit_switched_off()), None),
+        _ => return (None, None),
+    };
+    let but = match state {
+        State::On => None,
+        State::Off => Some(words.edit_while_off()),
+        State::Expired => Some(words.edit_while_expired()),
+    };
+    (Some(done), but)
 }
 
 fn transfer_page(

@@ -19,13 +19,13 @@ use crate::{
         page::{Error, Frame, Section, html, query_value, shown_date},
         session::SignedIn,
     },
-    domain::{Code, Email, LinkState, Tag},
+    domain::{Code, Email, LinkState, Tag, link::TAG_BYTES_MAX},
     export,
     languages::{Html, Language},
     links,
     rows::write::{Form, Writer},
     state::App,
-    store::{BrowseQuery, Filter, ListedLink, Place, Search, Sort},
+    store::{BrowseQuery, Browsed, Filter, ListedLink, Place, Search, Sort},
 };
 
 const PAGE: usize = 25;
@@ -67,6 +67,8 @@ struct ListPage<'a> {
     sorts: [(&'static str, Html<'a>); 5],
     rows: Vec<Row>,
     is_filtered: bool,
+    no_tag: Option<Html<'a>>,
+    no_owner: Option<Html<'a>>,
     done: Option<Html<'static>>,
     next: Option<String>,
     first: String,
@@ -104,17 +106,24 @@ impl Row {
 
 /// `GET /console/links`.
 pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Result<HttpResponse, Error> {
-    let query = asked.query();
-    let owner = asked.owner(&officer);
-    let found = links::browse(&app, &owner, &query).await?;
-    let rows: Vec<Row> = found.links.iter().map(|listed| Row::of(&app, &officer.words, listed)).collect();
+    let words = &officer.words;
+    let (owner, tags) = (asked.owner(&officer), asked.tags());
+    let (no_owner, no_tag) = (owner.is_none(), tags.is_none());
+    let owner = owner.unwrap_or_else(|| officer.email.clone());
+    let found = match tags.filter(|_| !no_owner) {
+        Some(tags) => links::browse(&app, &owner, &asked.query(tags)).await?,
+        None => Browsed { links: Vec::new(), next: None },
+    };
+    let rows: Vec<Row> = found.links.iter().map(|listed| Row::of(&app, words, listed)).collect();
     let page = ListPage {
         frame: Frame::of(&app, &officer, Section::Links),
         asked: &asked,
         owner: (owner != officer.email).then(|| owner.to_string()),
-        sorts: SORTS.map(|(word, sort)| (word, name_of(sort, &officer.words))),
+        sorts: SORTS.map(|(word, sort)| (word, name_of(sort, words))),
+        no_tag: no_tag.then(|| words.fields_tag_mistake(TAG_BYTES_MAX)),
+        no_owner: no_owner.then(|| words.console_no_email()),
         is_filtered: !(asked.q.is_empty() && asked.tag.is_empty() && asked.state.is_empty()),
-        done: asked.done(&app, &officer.words),
+        done: asked.done(&app, words),
         next: found
             .next
             .map(|place| format!("{}after={}~{}", asked.same_list("/console/links"), place.rank, place.code)),
@@ -142,7 +151,8 @@ pub async fn export(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> R
         Form::Csv => Writer::for_spreadsheets(),
         Form::Json => Writer::new(form),
     };
-    let walk = app.store.walk_links(Some(asked.owner(&officer)), asked.query().filter);
+    let (Some(owner), Some(tags)) = (asked.owner(&officer), asked.tags()) else { return Err(Error::Malformed) };
+    let walk = app.store.walk_links(Some(owner), asked.query(tags).filter);
     let links = export::stream(app, walk, writer).await?;
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, form.media_type()))
@@ -151,22 +161,32 @@ pub async fn export(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> R
 }
 
 impl Asked {
-    /// What can't be meant is left out: an address that was typed still shows links.
-    fn query(&self) -> BrowseQuery {
+    /// A state, an order or a place that can't be meant is left out: they come from our own pages.
+    fn query(&self, tags: Vec<Tag>) -> BrowseQuery {
         let search: String = self.q.trim().chars().take(SEARCH_CHARS_MAX).collect();
         let filter = Filter {
             search: Search::new(&search, true),
             state: LinkState::ALL.into_iter().find(|state| state.as_str() == self.state),
-            tags: self.tag.trim().parse().into_iter().collect(),
+            tags,
         };
         let sort = SORTS.iter().find(|(word, _)| *word == self.sort).map_or(Sort::NewestFirst, |(_, sort)| *sort);
         BrowseQuery { limit: PAGE, sort, after: self.after(), filter }
     }
 
-    /// Whose list it is: the officer's own, unless an administrator asks for another's.
-    fn owner(&self, officer: &SignedIn) -> Email {
-        let other = self.owner.trim().parse::<Email>().ok().filter(|_| officer.is_admin);
-        other.unwrap_or_else(|| officer.email.clone())
+    /// The tag that was typed, if any; `None` when it can't be one.
+    fn tags(&self) -> Option<Vec<Tag>> {
+        match self.tag.trim() {
+            "" => Some(Vec::new()),
+            tag => tag.parse().ok().map(|tag| vec![tag]),
+        }
+    }
+
+    /// Whose list it is: the officer's own, unless an administrator asks for another's; `None` when what was typed is no address.
+    fn owner(&self, officer: &SignedIn) -> Option<Email> {
+        match self.owner.trim() {
+            other if officer.is_admin && !other.is_empty() => other.parse().ok(),
+            _ => Some(officer.email.clone()),
+        }
     }
 
     /// A place is written as rank and code, neither of which has a `~`.

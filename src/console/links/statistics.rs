@@ -54,6 +54,8 @@ struct StatisticsPage<'a> {
     prefetches: Html<'static>,
     from: Date,
     to: Date,
+    /// What stands in the fields for the days: those that are shown, or what was typed instead.
+    typed: [String; 2],
     ranges: Vec<Range<'a>>,
     mistake: Option<Html<'a>>,
     in_range: Html<'static>,
@@ -119,6 +121,7 @@ pub async fn show(app: Data<App>, own: OwnLink, asked: Query<Asked>) -> Result<H
     };
     let in_range = statistics.daily.iter().map(|(_, clicks)| clicks).sum();
     let status = if mistake.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let shown = [from, to].map(|day| day.to_string());
     let page = StatisticsPage {
         frame: Frame::of(&app, &officer, Section::Links),
         heading: Heading::of(&app, &officer, &link, Tab::Clicks),
@@ -127,6 +130,7 @@ pub async fn show(app: Data<App>, own: OwnLink, asked: Query<Asked>) -> Result<H
         prefetches: words.number(statistics.prefetches),
         from,
         to,
+        typed: if mistake.is_some() { [asked.from.clone(), asked.to.clone()] } else { shown },
         ranges: RANGES.into_iter().map(range).collect(),
         in_range: words.clicks_in_range(words.number(in_range), words.day(from), in_range, words.day(to)),
         line: Line::of(words, &statistics),
