@@ -85,6 +85,9 @@ pub struct Reader<R: Read> {
     form: Form<R>,
 }
 
+/// Is put behind a CSV file: a row of its own, unless the file ends within a quotation; then it is the end of that.
+const END: &[u8] = b"\n\0the end\0\n";
+
 enum Form<R: Read> {
     Csv {
         reader: csv::Reader<io::Chain<Metered<BufReader<R>>, &'static [u8]>>,
@@ -150,7 +153,7 @@ impl<R: Read> Reader<R> {
             .flexible(true)
             .delimiter(separator)
             .terminator(Terminator::Any(b'\n'))
-            .from_reader(metered.chain(&b"\n"[..]));
+            .from_reader(metered.chain(END));
         let mut header = ByteRecord::new();
         if !reader.read_byte_record(&mut header).map_err(csv_error)? {
             return Err(ReadError::Empty);
@@ -216,8 +219,13 @@ impl<R: Read> Form<R> {
         match self {
             Self::Csv { reader, meanings, record, read, skipped } => {
                 read.set(0);
-                if !reader.read_byte_record(record).map_err(csv_error)? {
+                if !reader.read_byte_record(record).map_err(csv_error)? || record.as_slice() == END.trim_ascii() {
                     return Ok(None);
+                }
+                if record.as_slice().ends_with(END) {
+                    let line = *skipped + reader.position().line() - lines_within(record);
+                    let broken = Some("has a quotation mark that is never closed".to_owned());
+                    return Ok(Some(Record { line, broken, ..Record::default() }));
                 }
                 let line = *skipped + reader.position().line() - 1 - lines_within(record);
                 let mut row = Record { line, ..Record::default() };
@@ -266,7 +274,7 @@ impl<R: Read> Form<R> {
 }
 
 /// A record knows on which line the search for it began, which was perhaps a blank one. So lines are counted from its end, which a line
-/// feed always is: of `\r\n`, the first is trimmed off the last cell, and one is added to the file.
+/// feed always is: of `\r\n`, the first is trimmed off the last cell, and [`END`] begins with one.
 fn lines_within(record: &ByteRecord) -> u64 {
     record.as_slice().split(|byte| *byte == b'\n').count() as u64 - 1
 }
@@ -357,6 +365,18 @@ mod tests {
             read("\u{feff}\n{\"code\":\"a\",\"target_url\":\"T1\"}\n\n  \n{\"target_url\":\"T2\",\"code\":null}\r\n"),
             [row(1, 2, "a", "T1"), row(2, 5, "", "T2")]
         );
+    }
+
+    #[test]
+    fn a_quotation_that_is_never_closed_is_named_with_the_line_where_it_begins() {
+        for end in ["", "\n", "\r\n", "\n\n"] {
+            assert_eq!(
+                read(format!("code,target_url\na,T1\n\nb,\"T2\nc,T3\nd,T4{end}")),
+                [row(1, 2, "a", "T1"), row(2, 4, "", "has a quotation mark that is never closed")],
+                "{end:?}"
+            );
+            assert_eq!(read(format!("code,target_url\na,\"T1\n\"{end}")), [row(1, 2, "a", "T1")], "{end:?}");
+        }
     }
 
     #[test]

@@ -167,9 +167,12 @@ fn what_is_wrong_with_a_cell_is_said_as_the_form_for_one_link_says_it() {
          ,,,,{many},,,,ben\n\
          ,https://bit.ly/x,,,,,,,\n\
          ,https://127.0.0.1/,,,,,,,\n\
-         ,http://localhost:8080/x,,,,,,,\n"
+         ,http://localhost:8080/x,,,,,,,\n\
+         \"never,closed\n"
     );
     let (_, preview) = previews(&mut amy, file);
+    let last = preview.split("<th scope=\"row\" class=\"number\">7</th>").nth(1).expect("its line");
+    assert!(last.contains("The row has a quotation mark that is never closed. Look at its quotation marks"), "{last}");
     let said: Vec<&str> = preview.split("<p class=\"what\"><strong>").skip(1).collect();
     let said: Vec<&str> = said.iter().filter_map(|rest| rest.split("</p>").next()).collect();
     assert_eq!(
