@@ -26,6 +26,9 @@ fn administrators_find_and_manage_the_links_of_others_and_the_history_says_who()
     let list = unescaped(&root.sees(&format!("/console/links?owner={AMY}")));
     assert!(list.contains(&format!("Links of {AMY}")) && list.contains("/console/links/amys\""), "{list}");
     assert!(!list.contains("/console/links/roots\""), "{list}");
+    let nobodys = root.sees(&format!("/console/links?owner={BEN}"));
+    assert!(nobodys.contains(&format!("<title>Links of {BEN} – ")), "{nobodys}");
+    assert!(nobodys.contains("No link matches.") && !nobodys.contains("You have no links yet"), "{nobodys}");
     let mistyped = root.sees("/console/links?owner=amy");
     assert!(mistyped.contains("id=\"owner-error\"") && !mistyped.contains("/console/links/roots\""), "{mistyped}");
     root.opens("/console/export?owner=amy").assert_page("nobody's links", 400);

@@ -63,7 +63,7 @@ struct ListPage<'a> {
     frame: Frame<'a>,
     asked: &'a Asked,
     /// `None`: the officer who looks at it.
-    owner: Option<String>,
+    owner: Option<&'a str>,
     sorts: [(&'static str, Html<'a>); 5],
     rows: Vec<Row>,
     is_filtered: bool,
@@ -72,6 +72,8 @@ struct ListPage<'a> {
     done: Option<Html<'static>>,
     next: Option<String>,
     first: String,
+    /// The address of the list of all this owner's links, to which a filter can be added.
+    all: String,
     /// The address of the whole list as a file, to which a format can be added.
     export: String,
 }
@@ -115,10 +117,11 @@ pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Res
         None => Browsed { links: Vec::new(), next: None },
     };
     let rows: Vec<Row> = found.links.iter().map(|listed| Row::of(&app, words, listed)).collect();
+    let other = (owner != officer.email).then(|| owner.to_string());
     let page = ListPage {
         frame: Frame::of(&app, &officer, Section::Links),
         asked: &asked,
-        owner: (owner != officer.email).then(|| owner.to_string()),
+        owner: other.as_deref(),
         sorts: SORTS.map(|(word, sort)| (word, name_of(sort, words))),
         no_tag: no_tag.then(|| words.fields_tag_mistake(TAG_BYTES_MAX)),
         no_owner: no_owner.then(|| words.console_no_email()),
@@ -128,6 +131,10 @@ pub async fn show(app: Data<App>, officer: SignedIn, asked: Query<Asked>) -> Res
             .next
             .map(|place| format!("{}after={}~{}", asked.same_list("/console/links"), place.rank, place.code)),
         first: asked.same_list("/console/links"),
+        all: match &other {
+            Some(other) => format!("/console/links?owner={}&", query_value(other)),
+            None => "/console/links?".to_owned(),
+        },
         export: asked.same_list("/console/export"),
         rows,
     };
