@@ -18,7 +18,7 @@ use crate::{
     rows::{
         self, Field, Rules, Wrong,
         columns::Dialect,
-        read::{BYTE_ORDER_MARK, ReadError, Reader, Record},
+        read::{BYTE_ORDER_MARK, Broken, ReadError, Reader, Record},
         write::push_cells,
     },
     state::App,
@@ -66,7 +66,7 @@ pub enum FileError {
 pub enum RowProblem {
     Cells(Vec<(Field, Wrong)>),
     /// It can't be taken apart.
-    Broken(String),
+    Broken(Broken),
     Repeated(String),
     Taken(String),
     NotYours,

@@ -473,7 +473,13 @@ upload-cell-missing = There is nothing in this cell.
 upload-cell-state = This should be active or inactive.
 upload-cell-flag = This should be true or false.
 upload-cell-time = This isn’t a time. It should look like 2026-12-31T23:59:59+08:00.
-upload-problem-broken = The row { $detail }. Look at its quotation marks and separators; in a spreadsheet program, save as “CSV UTF-8”.
+upload-broken-cells = The row has { $cells } cells, and the header has { $header }.
+upload-broken-utf8 = The row isn’t in UTF-8.
+upload-broken-quotation = The row has a quotation mark that is never closed.
+upload-broken-empty = The row says nothing of a link.
+upload-broken-json = The row isn’t a JSON object: { $error }
+# Behind each of these.
+upload-broken-next = Look at its quotation marks and separators; in a spreadsheet program, save as “CSV UTF-8”.
 upload-problem-repeated = An earlier row has the name { $code }. Give this one another, or leave it empty.
 upload-problem-taken = { $code } is taken. A name that was used once is never given to another link. Choose another, or leave it empty.
 upload-problem-not-yours = Only administrators create links for others. Leave the owner empty.

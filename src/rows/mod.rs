@@ -186,7 +186,7 @@ impl Rules {
     /// Every mistake in it.
     pub fn read(&self, record: &Record, dialect: Dialect) -> Result<Row, Vec<Mistake>> {
         if let Some(broken) = &record.broken {
-            return Err(vec![Mistake { field: None, wrong: Wrong::Other(broken.clone()) }]);
+            return Err(vec![Mistake { field: None, wrong: Wrong::Other(broken.to_string()) }]);
         }
         let foreign = dialect != Dialect::Merlink;
         let mut cells = Cells { record, mistakes: Vec::new() };

@@ -10,6 +10,7 @@ use std::{
 };
 
 use csv::{ByteRecord, ReaderBuilder, Terminator};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
@@ -32,7 +33,7 @@ pub struct Record {
     pub line: u64,
     cells: [String; Field::ALL.len()],
     /// Why it can't be read.
-    pub broken: Option<String>,
+    pub broken: Option<Broken>,
 }
 
 impl Record {
@@ -59,6 +60,21 @@ impl Record {
     fn is_blank(&self) -> bool {
         self.broken.is_none() && self.cells.iter().all(String::is_empty)
     }
+}
+
+/// Why a row can't be taken apart, in English: "the row …". The console has words of its own for each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Broken {
+    #[error("has {cells} cells, the header {header}")]
+    Cells { cells: usize, header: usize },
+    #[error("isn't UTF-8")]
+    NotUtf8,
+    #[error("has a quotation mark that is never closed")]
+    Unclosed,
+    #[error("says nothing of a link")]
+    Empty,
+    #[error("isn't a JSON object: {0}")]
+    NoObject(String),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -224,7 +240,7 @@ impl<R: Read> Form<R> {
                 }
                 if record.as_slice().ends_with(END) {
                     let line = *skipped + reader.position().line() - lines_within(record);
-                    let broken = Some("has a quotation mark that is never closed".to_owned());
+                    let broken = Some(Broken::Unclosed);
                     return Ok(Some(Record { line, broken, ..Record::default() }));
                 }
                 let line = *skipped + reader.position().line() - 1 - lines_within(record);
@@ -233,12 +249,12 @@ impl<R: Read> Form<R> {
                 if record.len() > meanings.len()
                     && record.iter().skip(meanings.len()).any(|cell| !cell.trim_ascii().is_empty())
                 {
-                    row.broken = Some(format!("has {} cells, the header {}", record.len(), meanings.len()));
+                    row.broken = Some(Broken::Cells { cells: record.len(), header: meanings.len() });
                 }
                 for (meaning, cell) in meanings.iter().zip(record.iter()) {
                     match std::str::from_utf8(cell) {
                         Ok(text) => row.set(*meaning, plain(text.trim())),
-                        Err(_) => row.broken = Some("isn't UTF-8".to_owned()),
+                        Err(_) => row.broken = Some(Broken::NotUtf8),
                     }
                 }
                 Ok(Some(row))
@@ -262,10 +278,10 @@ impl<R: Read> Form<R> {
                         }
                         // Unlike a blank line, an empty object is a row.
                         if row.is_blank() {
-                            row.broken = Some("says nothing of a link".to_owned());
+                            row.broken = Some(Broken::Empty);
                         }
                     }
-                    Err(error) => row.broken = Some(format!("isn't a JSON object: {error}")),
+                    Err(error) => row.broken = Some(Broken::NoObject(error.to_string())),
                 }
                 Ok(Some(row))
             }
@@ -343,7 +359,8 @@ mod tests {
         let mut reader = Reader::new(file.as_ref()).expect("a file");
         let mut rows = Vec::new();
         while let Some(record) = reader.next().expect("can be read") {
-            let said = record.broken.clone().unwrap_or_else(|| record.cell(Field::TargetUrl).to_owned());
+            let target = || record.cell(Field::TargetUrl).to_owned();
+            let said = record.broken.as_ref().map_or_else(target, Broken::to_string);
             rows.push((record.row, record.line, record.cell(Field::Code).to_owned(), said));
         }
         rows

@@ -31,7 +31,7 @@ use crate::{
     languages::{Html, Language, escaped},
     metrics::Class,
     qr::Format,
-    rows::{Field, Wrong, write::push_cells},
+    rows::{Field, Wrong, read::Broken, write::push_cells},
     state::App,
     store::Actor,
     uploads::{self, Confirmed, FILE_BYTES_MAX, FileError, Outcome, RowProblem, State, Uploader},
@@ -295,10 +295,21 @@ fn problems<'w>(words: &'w Language, problem: &RowProblem) -> Vec<Html<'w>> {
         RowProblem::Cells(cells) => {
             cells.iter().map(|(column, wrong)| words.upload_problem_cell(column.name(), said(words, wrong))).collect()
         }
-        RowProblem::Broken(why) => vec![words.upload_problem_broken(why)],
+        RowProblem::Broken(why) => vec![broken(words, why), words.upload_broken_next()],
         RowProblem::Repeated(code) => vec![words.upload_problem_repeated(code)],
         RowProblem::Taken(code) => vec![words.upload_problem_taken(code)],
         RowProblem::NotYours => vec![words.upload_problem_not_yours()],
+    }
+}
+
+/// Why a row can't be taken apart.
+fn broken<'w>(words: &'w Language, why: &Broken) -> Html<'w> {
+    match why {
+        Broken::Cells { cells, header } => words.upload_broken_cells(cells, header),
+        Broken::NotUtf8 => words.upload_broken_utf8(),
+        Broken::Unclosed => words.upload_broken_quotation(),
+        Broken::Empty => words.upload_broken_empty(),
+        Broken::NoObject(error) => words.upload_broken_json(error),
     }
 }
 
