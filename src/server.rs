@@ -251,6 +251,7 @@ fn background_tasks(app: &Data<App>, postman: Option<Postman>) -> Vec<JoinHandle
         tokio::spawn(store::watch(app.store.clone(), events)),
         tokio::spawn(keep_checking_safety(Data::clone(app))),
         tokio::spawn(sweep_limits(Data::clone(app))),
+        // On this thread: what a look-up awaits can't move to another.
         actix_web::rt::spawn(keep_rechecking(Data::clone(app))),
         tokio::spawn(hot_links::keep_saving(hot_links::path(&app.config.data_dir), Arc::clone(&app.cache))),
     ];

@@ -1,11 +1,12 @@
-//! Links that have been in memory for `redirect.revalidate_after` are compared with Redis, behind their visitors' backs.
+//! Links that have been in memory for `redirect.revalidate_after` are compared with Redis when they are visited again, behind the visitor's
+//! back.
 //!
 //! A message about a change can be lost in ways that no heartbeat shows, such as between two servers of a Cluster. Each link alone cost as much
 //! as a miss, and with 100,000 links in use that was a tenth of what redirects cost: so those that fall due are gathered and asked for together.
 
 use std::{
     mem,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -56,14 +57,19 @@ impl LinkCache {
         }
     }
 
-    /// What is still so is noted to be. The rest is loaded anew, as if it weren't in memory, so that a change that comes meanwhile is heeded.
+    /// What is still so is noted to be. The rest is loaded anew, one by one, as if it weren't in memory, so that a change that comes meanwhile
+    /// is heeded.
     async fn recheck_all(&self, links: &[CachedLink], lane: &Lane) {
         let asked_at_ms = self.clock_ms();
         if !self.is_worth_asking(asked_at_ms) {
             return;
         }
         let codes: Vec<&str> = links.iter().map(CachedLink::code).collect();
-        let Ok(answers) = lane.resolve_all(&codes).await else { return self.note_failure() };
+        let answers = match lane.resolve_all(&codes).await {
+            Ok(answers) if answers.iter().any(|answer| !matches!(answer, Err(StoreError::Unavailable(_)))) => answers,
+            Ok(_) | Err(_) => return self.note_failure(),
+        };
+        self.failures.store(0, Ordering::Relaxed);
         for (link, answer) in links.iter().zip(answers) {
             match answer {
                 Ok(Some(resolved)) if known(&resolved) == link.known() => link.note_check(asked_at_ms),
@@ -71,7 +77,7 @@ impl LinkCache {
                     self.load(link.code(), lane, asked_at_ms).await;
                 }
                 Err(error @ StoreError::Corrupt(_)) => self.report(&error),
-                Err(StoreError::Unavailable(_)) => self.note_failure(),
+                Err(StoreError::Unavailable(_)) => {}
             }
         }
     }

@@ -58,8 +58,9 @@ const RETRY: Duration = Duration::from_millis(250);
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two looks at whether the next segment is due.
 const DISK_INTERVAL: Duration = Duration::from_millis(100);
-/// Between two looks at counters that were damaged.
+/// Between two looks at counters that were damaged, or so many times as long as the last one took: each reads what was recorded since.
 const REFUSED_INTERVAL: Duration = Duration::from_secs(1);
+const REFUSED_PAUSE: u32 = 10;
 const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
 /// At the most, lost clicks and a Redis that is away are logged this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -123,7 +124,8 @@ pub struct Flusher {
     ledger: Ledger,
     /// Clicks that damaged counters didn't take, oldest first.
     refused: PerCounter<VecDeque<Refused>>,
-    refused_looked_at: Option<Instant>,
+    /// When to look whether they were mended.
+    refused_due: Instant,
     /// When positions were compared, and in which [`ClickStore::session`]. `None`: they must be before the next batch.
     verified: Option<(Instant, u64)>,
     /// Flushed segments, by the time at which they were.
@@ -139,6 +141,7 @@ pub struct Flusher {
 }
 
 /// Clicks of one code in one segment that its counters didn't take.
+#[derive(Clone, Copy, Default)]
 struct Refused {
     /// Where the last of them ends.
     last: u64,
@@ -242,7 +245,7 @@ impl Flusher {
             calendar,
             ledger: Ledger::default(),
             refused: HashMap::default(),
-            refused_looked_at: None,
+            refused_due: Instant::now(),
             verified: None,
             kept: VecDeque::new(),
             lost_logged: 0,
@@ -294,7 +297,10 @@ impl Flusher {
             match self.flush_some().await {
                 Ok(Progress::Done) => break,
                 Ok(Progress::More) if Instant::now() < give_up => {}
-                Err(_) if Instant::now() < give_up => tokio::time::sleep(RETRY).await,
+                Err(_) if Instant::now() < give_up => {
+                    self.verified = None;
+                    tokio::time::sleep(RETRY).await;
+                }
                 Ok(Progress::More) => {
                     tracing::warn!("clicks stay in the journal until the next start: there are many of them");
                     return;
@@ -305,10 +311,16 @@ impl Flusher {
                 }
             }
         }
-        if self.refused.is_empty() {
-            tracing::info!("all clicks are in Redis");
-            self.end().await;
+        match self.refused() {
+            0 => tracing::info!("all clicks are in Redis"),
+            refused => tracing::warn!("{refused} clicks stay in the journal: their counters in Redis are damaged"),
         }
+        self.end().await;
+    }
+
+    /// Clicks that damaged counters didn't take.
+    pub fn refused(&self) -> u64 {
+        self.refused.values().flatten().map(|refused| refused.clicks).sum()
     }
 
     /// Says that this instance has ended with all its clicks in Redis, so that its positions needn't be kept for ever. Not said, they are.
@@ -371,19 +383,33 @@ impl Flusher {
     /// Counts what earlier runs recorded and Redis lacks of one slice.
     async fn flush_slice(&mut self) -> Result<(), FlushError> {
         let slice = Slice::read(&self.journal, self.flushed, self.this_run)?;
-        let counters: Vec<Counter> = slice.last.keys().cloned().collect();
-        // Slices before this one are in, or Redis has just forgotten them.
-        self.verify(counters.iter().filter(|counter| self.ledger.last(counter) > 0).cloned().collect()).await?;
-        let positions = self.positions(&counters).await?;
-        let behind = positions.into_iter().filter(|(counter, position)| *position < slice.last[counter]).collect();
-        let clicks = self.repair(behind, self.flushed, slice.end).await?.first;
-        for (counter, last) in slice.last {
-            self.ledger.note(counter, last);
+        let counters: Vec<Counter> = slice.counters.keys().cloned().collect();
+        let positions: PerCounter<u64> = self.positions(&counters).await?.into_iter().collect();
+        let mut damaged: Vec<Counter> =
+            counters.into_iter().filter(|counter| !positions.contains_key(counter)).collect();
+        // Slices before this one are in, unless Redis has just forgotten them.
+        let forgotten = positions.iter().any(|(counter, position)| *position < self.ledger.last(counter));
+        let from = if forgotten { 0 } else { self.flushed };
+        let behind = positions.into_iter().filter(|(counter, position)| *position < slice.counters[counter].last);
+        let repaired = self.repair(behind.collect(), from, slice.end).await?;
+        self.report_reapplied(repaired.again());
+        damaged.extend(repaired.damaged.iter().cloned());
+        // The counters over all links are no click's only ones.
+        damaged.retain(|counter| *counter != ALL_LINKS);
+        let mut refused = 0;
+        for code in damaged {
+            let of_slice = slice.counters[&code];
+            refused += of_slice.clicks;
+            self.keep_refused(code, of_slice);
+        }
+        let clicks = repaired.first(refused);
+        for (counter, of_slice) in slice.counters {
+            self.ledger.note(counter, of_slice.last);
         }
         self.flushed = slice.end;
         self.left_by_earlier_runs += clicks;
         // What an earlier run recorded and didn't flush is this run's work: recorded = flushed + pending + lost.
-        self.metrics.clicks.recorded.inc_by(clicks);
+        self.metrics.clicks.recorded.inc_by(clicks + refused);
         self.metrics.clicks.flushed.inc_by(clicks);
         if self.flushed >= self.this_run && self.left_by_earlier_runs > 0 {
             tracing::info!("counted {} clicks that an earlier run left in the journal", self.left_by_earlier_runs);
@@ -436,12 +462,13 @@ impl Flusher {
 
     /// Damaged counters may have been mended.
     async fn look_at_refused(&mut self) -> Result<(), FlushError> {
-        let due = self.refused_looked_at.is_none_or(|at| at.elapsed() >= REFUSED_INTERVAL);
-        if self.refused.is_empty() || !due {
+        let started = Instant::now();
+        if self.refused.is_empty() || started < self.refused_due {
             return Ok(());
         }
-        self.refused_looked_at = Some(Instant::now());
-        self.verify(self.refused.keys().cloned().collect()).await
+        let looked = self.verify(self.refused.keys().cloned().collect()).await;
+        self.refused_due = started + REFUSED_INTERVAL.max(started.elapsed() * REFUSED_PAUSE);
+        looked
     }
 
     /// Compares where Redis stands with where it should, and adds what it lacks.
@@ -449,7 +476,7 @@ impl Flusher {
         let positions = self.positions(&counters).await?;
         let behind =
             positions.into_iter().filter(|(counter, position)| *position < self.ledger.last(counter)).collect();
-        let again = self.repair(behind, 0, self.flushed).await?.again;
+        let again = self.repair(behind, 0, self.flushed).await?.again();
         self.report_reapplied(again);
         Ok(())
     }
@@ -488,27 +515,29 @@ impl Flusher {
         refused.extend(elsewhere.iter().filter(|(_, stand)| stand.is_none()).map(|(counter, _)| counter.clone()));
         let elsewhere = self.leave_out_damaged(elsewhere.into_iter()).into_iter().collect();
         let repaired = self.repair(elsewhere, 0, batch.end).await?;
-        self.report_reapplied(repaired.again);
+        self.report_reapplied(repaired.again());
         refused.extend(repaired.damaged);
         // The counters over all links are no click's only ones.
-        let refused =
-            refused.into_iter().filter(|counter| *counter != ALL_LINKS).map(|code| self.keep_refused(code)).sum();
+        let mut clicks = 0;
+        for code in refused.into_iter().filter(|counter| *counter != ALL_LINKS) {
+            let tally = self.ledger.in_batch(&code).expect("who refuses was sent something");
+            let refused = Refused { last: tally.last, clicks: tally.clicks, oldest_s: tally.first_s };
+            clicks += refused.clicks;
+            self.keep_refused(code, refused);
+        }
         self.ledger.settle_batch();
-        Ok(refused)
+        Ok(clicks)
     }
 
-    /// Keeps what the batch at hand has of a code; answers how many clicks.
-    fn keep_refused(&mut self, code: Counter) -> u64 {
-        let tally = self.ledger.in_batch(&code).expect("who refuses was sent something");
+    fn keep_refused(&mut self, code: Counter, more: Refused) {
         let refused = self.refused.entry(code).or_default();
-        match refused.back_mut().filter(|refused| segment_start(refused.last) == segment_start(tally.last)) {
+        match refused.back_mut().filter(|refused| segment_start(refused.last) == segment_start(more.last)) {
             Some(refused) => {
-                refused.last = tally.last;
-                refused.clicks += tally.clicks;
+                refused.last = more.last;
+                refused.clicks += more.clicks;
             }
-            None => refused.push_back(Refused { last: tally.last, clicks: tally.clicks, oldest_s: tally.first_s }),
+            None => refused.push_back(more),
         }
-        tally.clicks
     }
 
     /// Takes those up to `position` from the refused clicks of a code; answers how many they were.
@@ -546,6 +575,7 @@ impl Flusher {
     /// segment's start, is known to be in.
     async fn repair(&mut self, mut positions: PerCounter<u64>, from: u64, up_to: u64) -> Result<Repaired, FlushError> {
         let (mut to_codes, mut to_all, mut damaged) = (Added::default(), Added::default(), Vec::new());
+        let mut from = from;
         for _ in 0..REPAIRS_MAX {
             if positions.is_empty() {
                 break;
@@ -568,13 +598,13 @@ impl Flusher {
             }
             let stands = self.leave_out_damaged(counters.into_iter().zip(stands));
             positions = stands.into_iter().filter(|(_, position)| *position != up_to).collect();
+            // Whoever stands elsewhere now may have gone back to before it.
+            from = 0;
         }
         if !positions.is_empty() {
             return Err(FlushError::Unsettled);
         }
-        // Each once, though it counts for its code and for all links.
-        let [first, again] = [to_codes.first.max(to_all.first), to_codes.again.max(to_all.again)];
-        Ok(Repaired { first, again, damaged })
+        Ok(Repaired { to_codes, to_all, damaged })
     }
 
     /// What the journal has of each code behind its position and `from`, and up to `up_to`.
@@ -616,7 +646,7 @@ impl Flusher {
                 self.kept.push_back((base, Instant::now()));
             }
         }
-        let mut made_room = 0;
+        let (mut made_room, mut removed) = (0, false);
         while let Some((base, flushed_at)) = self.kept.front().copied() {
             let is_old = flushed_at.elapsed() >= self.settings.keep;
             // Room for one new segment: the others may be needed when Redis goes back in time.
@@ -633,6 +663,9 @@ impl Flusher {
                 }
             }
             self.kept.pop_front();
+            removed = true;
+        }
+        if removed {
             self.forget_before(self.journal.start());
         }
         if made_room > 0 {
@@ -671,11 +704,22 @@ impl Flusher {
     }
 }
 
-/// What a repair came to: clicks as in [`Added`], and the counters that turned out to be damaged.
+/// What a repair came to: what was added to codes' counters and to those over all links, and the counters that turned out to be damaged.
 struct Repaired {
-    first: u64,
-    again: u64,
+    to_codes: Added,
+    to_all: Added,
     damaged: Vec<Counter>,
+}
+
+impl Repaired {
+    /// Clicks that were counted now, each once though it counts for its code and for all links; `refused` of them only for these.
+    fn first(&self, refused: u64) -> u64 {
+        self.to_codes.first.max(self.to_all.first.saturating_sub(refused))
+    }
+
+    fn again(&self) -> u64 {
+        self.to_codes.again.max(self.to_all.again)
+    }
 }
 
 /// Clicks that a repair added.
@@ -694,22 +738,29 @@ impl Added {
     }
 }
 
-/// Which codes a stretch of an earlier run has, and where their last records in it end.
+/// What a stretch of an earlier run has of each counter.
 struct Slice {
     end: u64,
-    last: PerCounter<u64>,
+    /// All of them refused, should it come to that.
+    counters: PerCounter<Refused>,
 }
 
 impl Slice {
     /// Reads on from `start`, where a record begins, and not beyond `this_run`.
     fn read(journal: &Journal, start: u64, this_run: u64) -> Result<Self, FlushError> {
-        let mut slice = Self { end: this_run, last: HashMap::default() };
+        let mut slice = Self { end: this_run, counters: HashMap::default() };
         journal.scan(start, |record| {
             if record.end > this_run {
                 return ControlFlow::Break(());
             }
-            slice.last.insert(record.code.into(), record.end);
-            slice.last.insert(ALL_LINKS, record.end);
+            for counter in [record.code, &ALL_LINKS] {
+                let all = slice.counters.entry(counter.into()).or_default();
+                if all.clicks == 0 {
+                    all.oldest_s = record.at_s;
+                }
+                all.last = record.end;
+                all.clicks += 1;
+            }
             if record.end - start < SLICE_BYTES {
                 return ControlFlow::Continue(());
             }

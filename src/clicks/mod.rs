@@ -36,7 +36,10 @@ pub async fn drain(config: &Config, folder: &Path, store: &Store, metrics: &Arc<
     let mut flusher = Flusher::new(journal, store, Arc::clone(metrics), settings);
     flusher.flush().await?;
     flusher.end().await;
-    Ok(metrics.clicks.flushed.get())
+    match flusher.refused() {
+        0 => Ok(metrics.clicks.flushed.get()),
+        refused => Err(DrainError::Damaged(refused)),
+    }
 }
 
 /// Why a journal can't be drained.
@@ -46,6 +49,11 @@ pub enum DrainError {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Flush(#[from] flush::FlushError),
+    #[error(
+        "{0} clicks aren't counted: Redis holds what merlink didn't write where their counters should be, which the log names. Mend or remove \
+         that, drain again, and keep the folder until then"
+    )]
+    Damaged(u64),
 }
 
 /// Shared by all workers.

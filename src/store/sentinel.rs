@@ -139,9 +139,10 @@ impl fmt::Display for Sentinels {
     }
 }
 
-/// Asks a server whether it is a primary.
+/// Asks a server whether it is a primary, and whether it has read its files: until then it tells its role and nothing else.
 pub async fn check_is_primary(server: &mut impl ConnectionLike) -> Result<(), RedisError> {
-    let role: Vec<Value> = cmd("ROLE").query_async(server).await?;
+    let asked = redis::pipe().cmd("PING").ignore().cmd("ROLE").query_async::<(Vec<Value>,)>(server).await;
+    let (role,) = asked?;
     let role: String = role.into_iter().next().map_or_else(|| Ok(String::new()), from_redis_value)?;
     if role == "master" { Ok(()) } else { Err(trouble(format!("it is no primary; its role is {role}"))) }
 }

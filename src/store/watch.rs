@@ -57,7 +57,7 @@ async fn subscribe(store: &Store, events: &Arc<impl LinkEvents>, down: &mut bool
     };
     let subscribing = store.connector.subscribe(LINKS_CHANNEL, hear);
     let mut subscription = timeout(SILENCE, subscribing).await.map_err(|_| silent())??;
-    // A Redis that still reads its files takes subscriptions, and answers nothing else.
+    // A Redis that still reads its files takes subscriptions, and no reads or writes.
     timeout(SILENCE, subscription.prove()).await.map_err(|_| silent())??;
     *down = false;
     store.outlines.subscribed(true);

@@ -111,6 +111,53 @@ fn damaged_counters_of_one_link_leave_the_counting_of_the_others_alone() {
 }
 
 #[test]
+fn clicks_that_damaged_counters_refused_outlast_the_process_and_a_drain_says_that_they_arent_counted() {
+    let redis = RedisServer::start();
+    let server = Home::new().set("redis.url", redis.url()).start();
+    for about in ["holds what merlink didn't write", "damaged"] {
+        server.expect_log(about);
+    }
+    let amy = server.officer("amy@agency.gov.sg");
+    let mut direct = redis.connect().expect("Redis answers");
+    let damaged = ["no-hash", "no-number"];
+    for code in ["no-hash", "no-number", "whole"] {
+        amy.creates(code, TARGET);
+    }
+    cmd("SET").arg("clicks:{no-hash}").arg("text").exec(&mut direct).expect("Redis obeys");
+    cmd("HSET").arg("clicks:{no-number}").arg(&["o", "many"]).exec(&mut direct).expect("Redis obeys");
+    for code in ["no-hash", "no-number", "whole"] {
+        server.follow(code).assert_redirects("before the restart", TARGET);
+        server.follow(code).assert_redirects("before the restart", TARGET);
+    }
+    amy.sees_clicks("whole", 2);
+    let pending = || server.metrics().sum("merlink_clicks_pending");
+    eventually("they are pending", || (pending() == 4.0).then_some(()));
+    server.end_by(Signal::TERM);
+    assert!(!server.log().iter().any(|line| line.contains("all clicks are in Redis")), "{:?}", server.log());
+
+    server.start_again();
+    eventually("they still are", || (pending() == 4.0).then_some(()));
+    server.follow("whole").assert_redirects("the others go on", TARGET);
+    amy.sees_clicks("whole", 3);
+    server.end_by(Signal::TERM);
+    let heir = Home::new().set("redis.url", redis.url());
+    let folder = server.home().data_dir();
+    let drain = || heir.run(&["journal", "drain", folder.to_str().expect("UTF-8")]);
+    drain().assert_code(1).assert_names(&["4 clicks", "drain again"]);
+    for code in damaged {
+        cmd("DEL").arg(format!("clicks:{{{code}}}")).exec(&mut direct).expect("Redis obeys");
+    }
+    let drained = drain();
+    drained.assert_code(0);
+    assert!(drained.stdout.contains("counted 4 clicks"), "{drained}");
+    server.start_again();
+    for (code, clicks) in [("no-hash", 2), ("no-number", 2), ("whole", 3), ("*", 7)] {
+        eventually(code, || (server.counters(code).get("t") == Some(&clicks)).then_some(()));
+    }
+    assert!(!server.log().iter().any(|line| line.contains("back in time")), "nothing went back in time");
+}
+
+#[test]
 fn clicks_whose_journal_was_removed_are_said_to_be_lost() {
     let mut redis = RedisServer::start();
     let server = Home::new().set("redis.url", redis.url()).start();

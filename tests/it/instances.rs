@@ -1,5 +1,7 @@
 //! Several merlinks on one Redis: what an officer changes on one, citizens meet on all.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::{
@@ -62,5 +64,12 @@ fn a_change_that_nobody_was_told_of_is_noticed_all_the_same() {
         (answer.header("location") == Some("https://example.com/new")).then_some(())
     });
     eventually("what isn't there any more is not followed", || (server.follow("gone").status == 404).then_some(()));
-    server.follow("same").assert_redirects("the rest stays as it was", "https://example.com/old");
+    let comparisons =
+        || server.metrics().with("merlink_redis_command_duration_seconds_count", &[("operation", "revalidate")]);
+    let (started, before) = (Instant::now(), comparisons());
+    eventually("what is the same is compared again and again", || {
+        server.follow("same").assert_redirects("the rest stays as it was", "https://example.com/old");
+        (comparisons() >= before + 3.0).then_some(())
+    });
+    assert!(started.elapsed() >= Duration::from_secs(2), "after a second each time, and not with every visit");
 }

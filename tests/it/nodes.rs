@@ -50,17 +50,17 @@ fn a_node_that_starts_while_redis_reads_its_files_waits_for_it() {
     }
     many.exec(&mut redis.connect().expect("Redis answers")).expect("Redis obeys");
     redis.kill();
-    // In microseconds for each of them.
-    redis.set("key-load-delay", "50");
+    // In microseconds for each of them: half a minute, were it left at that.
+    redis.set("key-load-delay", "1000");
     redis.begin_again();
-    let info = || {
-        let info: redis::InfoDict = redis::cmd("INFO").query(&mut redis.connect()?).ok()?;
-        info.get::<u8>("loading")
-    };
-    eventually("Redis reads", || (info()? == 1).then_some(()));
+    let mut reading = eventually("Redis reads", || {
+        let mut reading = redis.connect()?;
+        let info: redis::InfoDict = redis::cmd("INFO").query(&mut reading).ok()?;
+        (info.get::<u8>("loading")? == 1).then_some(reading)
+    });
     server.start_again_unready();
     assert_eq!(server.operator("/readyz").send().status, 503, "nothing can be asked yet");
-    assert_eq!(info(), Some(1), "it was still reading");
+    redis::cmd("CONFIG").arg(&["SET", "key-load-delay", "0"]).exec(&mut reading).expect("Redis obeys");
     server.await_ready();
     server.follow("form").assert_redirects("Redis has read its files", TARGET);
 }
