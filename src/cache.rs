@@ -3,14 +3,14 @@
 //! A change publishes its code and every instance drops it, normally within 10 ms. Messages can be lost, so an entry is *proven* only while
 //! the subscription is alive and was so ever since the entry was checked. An unproven entry is checked with Redis before use, and served as
 //! it is when Redis can't be asked, for up to `redirect.serve_stale_for`. A proven entry older than `redirect.revalidate_after` is
-//! served, and checked in the background, many at once (`cache/recheck.rs`).
+//! served, and checked in the background, many at once (`cache/revalidate.rs`).
 //!
 //! Concurrent misses of one code make one look-up; a load that a change overtook is not kept; look-ups in flight are bounded, and after some
 //! that failed none is tried for a moment, so that a slow Redis costs one citizen its deadline and not all of them. Codes that don't exist are
 //! remembered for 3 s, apart, so that a flood of guesses can't push links out.
 
 mod link;
-mod recheck;
+mod revalidate;
 
 use std::{
     collections::HashMap,
@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub use link::{CachedLink, Known};
-use recheck::Recheck;
+use revalidate::Revalidation;
 
 /// How long a code is remembered not to exist. Its creation drops it at once; this bounds a lost message.
 const UNKNOWN_FOR: Duration = Duration::from_secs(3);
@@ -74,7 +74,7 @@ pub struct LinkCache {
     /// Until when the code counts as not existing, in ms of [`LinkCache::clock_ms`].
     unknown: Cache<Code, u64>,
     flights: Mutex<HashMap<Code, Flight>>,
-    recheck: Recheck,
+    revalidation: Revalidation,
     /// Entries checked at or after this are proven, [`NEVER`] when none is.
     proven_since_ms: AtomicU64,
     failures: AtomicU32,
@@ -110,7 +110,7 @@ impl LinkCache {
             links: Cache::with_weighter(typical, settings.cache_bytes_max, Weigh),
             unknown: Cache::new(UNKNOWN_MAX),
             flights: Mutex::new(HashMap::new()),
-            recheck: Recheck::default(),
+            revalidation: Revalidation::default(),
             proven_since_ms: AtomicU64::new(NEVER),
             failures: AtomicU32::new(0),
             paused_until_ms: AtomicU64::new(0),
@@ -136,7 +136,7 @@ impl LinkCache {
     /// A proven link is visited.
     fn hit(&self, link: CachedLink, now_ms: u64) -> CachedLink {
         if now_ms.saturating_sub(link.checked_at_ms()) > self.revalidate_after_ms {
-            self.recheck.soon(&link);
+            self.revalidation.soon(&link);
         }
         link.note_visit();
         self.metrics.cache_lookup(CacheResult::Hit);

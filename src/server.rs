@@ -252,7 +252,7 @@ fn background_tasks(app: &Data<App>, postman: Option<Postman>) -> Vec<JoinHandle
         tokio::spawn(keep_checking_safety(Data::clone(app))),
         tokio::spawn(sweep_limits(Data::clone(app))),
         // On this thread: what a look-up awaits can't move to another.
-        actix_web::rt::spawn(keep_rechecking(Data::clone(app))),
+        actix_web::rt::spawn(keep_revalidating(Data::clone(app))),
         tokio::spawn(hot_links::keep_saving(hot_links::path(&app.config.data_dir), Arc::clone(&app.cache))),
     ];
     tasks.extend(postman.map(|postman| tokio::spawn(postman.deliver())));
@@ -348,8 +348,8 @@ fn note_safety(safety: &Safety, metrics: &Metrics) {
     }
 }
 
-async fn keep_rechecking(app: Data<App>) {
-    app.cache.keep_rechecking(app.store.lane()).await;
+async fn keep_revalidating(app: Data<App>) {
+    app.cache.keep_revalidating(app.store.lane()).await;
 }
 
 async fn sweep_limits(app: Data<App>) {

@@ -44,7 +44,7 @@ struct Facts {
     code_bytes: u8,
     active: bool,
     forward_query: bool,
-    being_checked: AtomicBool,
+    being_revalidated: AtomicBool,
 }
 
 const NEVER_EXPIRES: i64 = i64::MAX;
@@ -63,7 +63,7 @@ impl CachedLink {
             code_bytes: u8::try_from(code.as_str().len()).expect("a code has 255 bytes at most"),
             active: known.active,
             forward_query: known.forward_query,
-            being_checked: AtomicBool::new(false),
+            being_revalidated: AtomicBool::new(false),
         };
         let can_be_sent = known.target.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         let text = [code.as_str().as_bytes(), known.target.as_bytes()].concat();
@@ -77,7 +77,7 @@ impl CachedLink {
         let again = Facts {
             checked_at_ms: AtomicU64::new(checked_at_ms),
             visits: AtomicU32::new(self.visits()),
-            being_checked: AtomicBool::new(false),
+            being_revalidated: AtomicBool::new(false),
             version: facts.version,
             expires_at_ms: facts.expires_at_ms,
             code_bytes: facts.code_bytes,
@@ -168,13 +168,13 @@ impl CachedLink {
         self.set_visits(self.visits().saturating_add(1));
     }
 
-    /// Takes the duty to check this entry with Redis; `false` when somebody has it.
-    pub fn begin_check(&self) -> bool {
-        !self.facts().being_checked.swap(true, Ordering::Relaxed)
+    /// Takes the duty to compare this entry with Redis; `false` when somebody has it.
+    pub fn begin_revalidation(&self) -> bool {
+        !self.facts().being_revalidated.swap(true, Ordering::Relaxed)
     }
 
-    pub fn end_check(&self) {
-        self.facts().being_checked.store(false, Ordering::Relaxed);
+    pub fn end_revalidation(&self) {
+        self.facts().being_revalidated.store(false, Ordering::Relaxed);
     }
 
     /// Code and target together.
@@ -255,8 +255,8 @@ mod tests {
     #[test]
     fn one_is_checked_by_one_at_a_time() {
         let link = link("https://example.com/", None).expect("a link");
-        assert!(link.begin_check() && !link.begin_check());
-        link.end_check();
-        assert!(link.clone().begin_check());
+        assert!(link.begin_revalidation() && !link.begin_revalidation());
+        link.end_revalidation();
+        assert!(link.clone().begin_revalidation());
     }
 }

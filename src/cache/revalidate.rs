@@ -22,15 +22,15 @@ const AT_ONCE: usize = 250;
 
 /// Links that are due, each once.
 #[derive(Default)]
-pub(super) struct Recheck {
+pub(super) struct Revalidation {
     due: Mutex<Vec<CachedLink>>,
     some_due: Notify,
 }
 
-impl Recheck {
+impl Revalidation {
     /// Has a link compared soon, if it isn't already waiting for that.
     pub fn soon(&self, link: &CachedLink) {
-        if link.begin_check() {
+        if link.begin_revalidation() {
             self.due.lock().unwrap_or_else(PoisonError::into_inner).push(link.clone());
             self.some_due.notify_one();
         }
@@ -45,13 +45,13 @@ impl Recheck {
 
 impl LinkCache {
     /// Compares links as they fall due, for ever.
-    pub async fn keep_rechecking(&self, lane: Lane) {
+    pub async fn keep_revalidating(&self, lane: Lane) {
         loop {
-            let due = self.recheck.next().await;
+            let due = self.revalidation.next().await;
             for links in due.chunks(AT_ONCE) {
-                self.recheck_all(links, &lane).await;
+                self.revalidate_all(links, &lane).await;
                 for link in links {
-                    link.end_check();
+                    link.end_revalidation();
                 }
             }
         }
@@ -59,7 +59,7 @@ impl LinkCache {
 
     /// What is still so is noted to be. The rest is loaded anew, one by one, as if it weren't in memory, so that a change that comes meanwhile
     /// is heeded.
-    async fn recheck_all(&self, links: &[CachedLink], lane: &Lane) {
+    async fn revalidate_all(&self, links: &[CachedLink], lane: &Lane) {
         let asked_at_ms = self.clock_ms();
         if !self.is_worth_asking(asked_at_ms) {
             return;
