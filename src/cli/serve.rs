@@ -1,5 +1,7 @@
 //! `merlink serve`: runs the service.
 
+use std::mem;
+
 use clap::Args;
 
 use super::Failure;
@@ -14,7 +16,11 @@ pub struct Arguments {}
 
 pub fn run(_: Arguments, config: Config) -> Result<(), Failure> {
     log::start(&config.log);
-    actix_web::rt::System::new().block_on(server::serve(config)).map_err(|error| {
+    let system = actix_web::rt::System::new();
+    let ended = system.block_on(server::serve(config));
+    // All has ended by now but the system's look-ups of names, for which a drop would wait.
+    mem::forget(system);
+    ended.map_err(|error| {
         // In the log as well: a service's stderr lines are parsed, and this is the one that somebody must see.
         tracing::error!("{error}");
         error.into()

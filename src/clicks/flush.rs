@@ -199,6 +199,8 @@ pub fn run(
             Err(error) => tracing::error!("clicks stay in the journal: no thread to look after its disk: {error}"),
         }
     });
+    // Not dropped, which would wait until the system has found Redis' name, and it may take longer than anybody waits for an end.
+    runtime.shutdown_background();
     if let Err(error) = journal.sync() {
         tracing::error!("the click journal can't be synced: {error}");
     }

@@ -21,7 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{CWD, Mode, mkfifoat},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -126,6 +129,17 @@ impl Home {
         self
     }
 
+    /// Looks for a name without end, in a mount namespace of its own. `None` where that can't be had, since it takes root.
+    pub fn where_names_are_never_found(self) -> Option<Self> {
+        // Whoever looks for a name in it waits for its writer, who never comes.
+        let hosts = self.path().join("hosts");
+        mkfifoat(CWD, &hosts, Mode::RUSR | Mode::WUSR).expect("the temporary directory can be written");
+        let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+        let within = ["unshare", "--mount", "sh", "-c", script, hosts.to_str().expect("UTF-8")].map(str::to_owned);
+        let tried = Command::new(&within[0]).args(&within[1..]).arg("true").status();
+        tried.is_ok_and(|status| status.success()).then(|| self.within(within.to_vec()))
+    }
+
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -187,16 +201,28 @@ impl Home {
     /// Starts `merlink serve` with further arguments and waits until it is ready.
     #[track_caller]
     pub fn start_with(self, arguments: &[&str]) -> Server {
-        let server = Server {
+        let server = self.unstarted(arguments);
+        server.start_again();
+        server
+    }
+
+    /// Starts `merlink serve` whose Redis can't be reached.
+    #[track_caller]
+    pub fn start_unready(self) -> Server {
+        let server = self.unstarted(&[]);
+        server.start_again_unready();
+        server
+    }
+
+    fn unstarted(self, arguments: &[&str]) -> Server {
+        Server {
             process: Mutex::new(None),
             home: self,
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
             log: Arc::default(),
             expected_logs: Mutex::default(),
             may_lose_clicks: AtomicBool::new(false),
-        };
-        server.start_again();
-        server
+        }
     }
 
     fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {

@@ -322,3 +322,17 @@ fn give_back(redis: &mut RedisServer, away: Away) {
         Away::Frozen => redis.thaw(),
     }
 }
+
+#[test]
+fn a_redis_whose_name_is_never_found_holds_up_no_end() {
+    let Some(home) = Home::new().set("redis.url", "redis://redis.example").where_names_are_never_found() else {
+        return;
+    };
+    let server = home.start_unready();
+    for about in ["redis", "clicks"] {
+        server.expect_log(about);
+    }
+    assert_eq!(server.follow("form").status, 503);
+    assert_eq!(server.operator("/readyz").send().status, 503);
+    assert_eq!(server.end_by(Signal::TERM), Some(0));
+}

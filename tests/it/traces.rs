@@ -1,11 +1,8 @@
 //! Traces: what a collector gets of officers' requests, what it never gets, and that nobody waits for it.
 
-use std::{collections::BTreeMap, net::TcpListener, process::Command};
+use std::{collections::BTreeMap, net::TcpListener};
 
-use rustix::{
-    fs::{CWD, Mode, mkfifoat},
-    process::Signal,
-};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::{
@@ -335,19 +332,11 @@ fn a_collector_that_is_away_or_silent_costs_spans_and_nothing_else() {
     }
 }
 
-/// In a mount namespace of its own, which takes root; where that can't be had there is nothing to try.
 #[test]
 fn a_collector_whose_name_is_never_found_holds_up_no_end() {
     let home = Home::new().set("traces.otlp_url", "http://collector.example/v1/traces");
-    // Whoever looks for a name in it waits for its writer, who never comes.
-    let hosts = home.path().join("hosts");
-    mkfifoat(CWD, &hosts, Mode::RUSR | Mode::WUSR).expect("the temporary directory can be written");
-    let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
-    let within = ["unshare", "--mount", "sh", "-c", script, hosts.to_str().expect("UTF-8")].map(str::to_owned);
-    if !Command::new(&within[0]).args(&within[1..]).arg("true").status().is_ok_and(|status| status.success()) {
-        return;
-    }
-    let server = home.within(within.to_vec()).start();
+    let Some(home) = home.where_names_are_never_found() else { return };
+    let server = home.start();
     server.expect_log("the last traces are lost: the collector didn't take them within 2 s");
     server.program("amy@agency.gov.sg").get("/me").assert_v2("meanwhile", 200);
     server.finish();
