@@ -5,7 +5,7 @@
 //! everything was measured, written into docs/benchmarks.md.
 //!
 //! `BENCH_ROUNDS` (5), `BENCH_SECONDS` (4, for each measurement), `BENCH_CONNECTIONS` (64), `BENCH_LINKS` (`10000 100000 1000000 10000000`; the last
-//! takes ten minutes, 4 GB of memory and 10 GB of disk), `BENCH_SOAK` (10000000 redirects), `BENCH_ONLY` (some of `servers latency workers misses sizes flush soak start`).
+//! takes five minutes of the twenty, and some GB of memory and disk), `BENCH_SOAK` (10000000 redirects), `BENCH_ONLY` (some of `servers latency workers misses sizes flush soak start`).
 
 #![expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
 
