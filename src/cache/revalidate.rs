@@ -1,9 +1,9 @@
 //! Links that have been in memory for `redirect.revalidate_after` are compared with Redis when they are visited again, behind the visitor's
 //! back.
 //!
-//! A message about a change can be lost in ways that no heartbeat shows, such as between two servers of a Cluster. A link that is asked for alone costs
-//! as much as a miss, some 35 µs and Redis 20, and with 100,000 links in use 1,500 of them fall due each second: so they are gathered and asked
-//! for together.
+//! A message about a change can be lost in ways that no heartbeat shows, such as between two servers of a Cluster. A link that is asked for alone
+//! costs as much as a miss, some 30 µs and Redis 20 (docs/benchmarks.md), and of 100,000 in use 1,700 fall due each second: so they are gathered
+//! and asked for together.
 
 use std::{
     mem,

@@ -395,7 +395,7 @@ impl Flusher {
         let behind = positions.into_iter().filter(|(counter, position)| *position < slice.counters[counter].last);
         let repaired = self.repair(behind.collect(), from, slice.end).await?;
         self.report_reapplied(repaired.again());
-        damaged.extend(repaired.damaged.iter().cloned());
+        damaged.extend_from_slice(&repaired.damaged);
         // The counters over all links are no click's only ones.
         damaged.retain(|counter| *counter != ALL_LINKS);
         let mut refused = 0;
