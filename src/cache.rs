@@ -47,8 +47,8 @@ const PAUSE_AFTER_FAILURES: Duration = Duration::from_millis(250);
 const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 /// What the cache's own book-keeping takes for an entry: its slot, and its share of a table that is between half and seven eighths full.
 const SLOT_BYTES: u64 = 48;
-/// For the cache's first allocation, not a bound: a target of 87 bytes and a code of 12.
-const TYPICAL_ENTRY_BYTES: u64 = 210;
+/// For the cache's first allocation, not a bound: a target of 87 bytes and a code of 8.
+const TYPICAL_ENTRY_BYTES: u64 = 190;
 
 /// The cache's clock begins here, so that what was checked before the process started has a time too. Three years.
 const CLOCK_START_MS: u64 = 3 * 365 * 24 * 60 * 60 * 1000;
@@ -122,10 +122,25 @@ impl LinkCache {
         }
     }
 
-    /// What `code`, in lower case, leads to, if that is in memory, proven and `enough` to answer with: then nobody waits for anything.
+    /// What `code`, in lower case, leads to, if that is in memory, `enough` to answer with, and Redis needn't or can't be asked: then nobody
+    /// waits for anything.
     pub fn recall(&self, code: &str, now: Instant, enough: impl FnOnce(&CachedLink) -> bool) -> Option<CachedLink> {
         let link = self.links.get(code.as_bytes()).filter(|link| enough(link))?;
-        self.is_proven(&link).then(|| self.hit(link, self.clock_ms_at(now)))
+        let now_ms = self.clock_ms_at(now);
+        if self.is_proven(&link) {
+            Some(self.hit(link, now_ms))
+        } else if !self.is_worth_asking(now_ms) && self.may_be_stale(&link, now_ms) {
+            link.note_visit();
+            self.metrics.cache_lookup(CacheResult::Stale);
+            Some(link)
+        } else {
+            None
+        }
+    }
+
+    /// Whether it was checked so lately that it is served unproven when Redis can't be asked.
+    fn may_be_stale(&self, link: &CachedLink, now_ms: u64) -> bool {
+        now_ms.saturating_sub(link.checked_at_ms()) <= self.serve_stale_for_ms
     }
 
     /// Changes to it were told ever since it was checked.
@@ -177,7 +192,7 @@ impl LinkCache {
 
     async fn resolve_unproven(&self, code: &str, link: CachedLink, lane: &Lane, now_ms: u64) -> Resolution {
         match self.load(code, lane, now_ms).await {
-            Resolution::Unavailable if now_ms.saturating_sub(link.checked_at_ms()) <= self.serve_stale_for_ms => {
+            Resolution::Unavailable if self.may_be_stale(&link, now_ms) => {
                 self.metrics.cache_lookup(CacheResult::Stale);
                 Resolution::Found(link)
             }
@@ -348,7 +363,7 @@ impl LinkCache {
     /// The most used links and how long ago each was checked, at most `count`. What was used long ago counts half as much each time.
     pub fn most_used(&self, count: usize) -> Vec<(CachedLink, Duration)> {
         let now_ms = self.clock_ms();
-        let mut links: Vec<(u32, CachedLink)> = self
+        let mut links: Vec<(u16, CachedLink)> = self
             .links
             .iter()
             .map(|(_, link)| {

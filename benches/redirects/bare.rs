@@ -2,7 +2,8 @@
 
 use actix_web::{HttpResponse, http::header, web::ServiceConfig};
 
-pub const TARGET: &str = "https://www.example.gov.sg/services/a-page-of-usual-length?language=en&from=a-letter";
+/// 87 bytes.
+pub const TARGET: &str = "https://www.example.gov.sg/services/a-page-of-usual-length?language=en&from=your-letter";
 
 pub fn routes(config: &mut ServiceConfig) {
     config.default_service(actix_web::web::to(redirect));

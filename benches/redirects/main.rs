@@ -67,6 +67,42 @@ struct Bench {
     report: Report,
 }
 
+/// One of those that are compared.
+struct Subject<'a> {
+    name: &'static str,
+    server: Server,
+    redis: Option<&'a Redis>,
+    /// Whether Redis is stopped while it is measured.
+    redis_is_away: bool,
+}
+
+impl<'a> Subject<'a> {
+    fn new(name: &'static str, server: Server, redis: Option<&'a Redis>) -> Self {
+        Self { name, server, redis, redis_is_away: false }
+    }
+
+    /// Stops its Redis if that is how it is measured; when what is answered is dropped, Redis is back and all that waited for it is done.
+    fn without_redis(&self) -> Option<Away<'_>> {
+        let redis = self.redis.filter(|_| self.redis_is_away)?;
+        redis.stop();
+        self.server.wait_until_redis_is(false);
+        Some(Away { server: &self.server, redis })
+    }
+}
+
+struct Away<'a> {
+    server: &'a Server,
+    redis: &'a Redis,
+}
+
+impl Drop for Away<'_> {
+    fn drop(&mut self) {
+        self.redis.go_on();
+        self.server.wait_until_redis_is(true);
+        self.server.settle();
+    }
+}
+
 /// What one server came to in one measurement.
 #[derive(Clone, Copy, Default)]
 struct Load {
@@ -136,58 +172,64 @@ impl Bench {
         say("filling Redis with 100,000 links");
         let redis = self.redis("redis");
         redis.fill(&self.folder, LINKS).await;
-        let plain_redis = Redis::start(&self.folder.join("redis-naive"), &self.cores.client, None);
+        let stopped_redis = self.redis("redis-stopped");
+        stopped_redis.fill(&self.folder, LINKS).await;
+        let plain_redis = Redis::start(&self.folder.join("redis-plain"), &self.cores.client, None);
         Server::fill_naive(&plain_redis, LINKS).await;
+        let durable_redis = self.redis("redis-durable");
+        Server::fill_naive(&durable_redis, LINKS).await;
         let zipf = visits::zipf(LINKS);
         visits::write_script(&self.folder, "zipf", &zipf).expect("written");
         let at = &self.cores.server;
-        let servers = [
-            (
-                "merlink, everything on",
-                Server::merlink(&self.folder.join("merlink"), at, Some(&redis), 1),
-                Some(&redis),
+        let merlink = |name: &str, redis| Server::merlink(&self.folder.join(name), at, Some(redis), 1);
+        let subjects = [
+            Subject::new("merlink, everything on", merlink("merlink", &redis), Some(&redis)),
+            Subject::new("bare actix-web handler", Server::bare(&self.folder, at, 1), None),
+            Subject {
+                redis_is_away: true,
+                ..Subject::new(
+                    "merlink, its Redis stopped meanwhile",
+                    merlink("merlink-alone", &stopped_redis),
+                    Some(&stopped_redis),
+                )
+            },
+            Subject::new("nginx, `return 302`", Server::nginx(&self.folder, at, None), None),
+            Subject::new("nginx, `map` of the links", Server::nginx(&self.folder, at, Some(LINKS)), None),
+            Subject::new(
+                "GET and INCR, Redis' defaults",
+                Server::naive(&self.folder, at, &plain_redis),
+                Some(&plain_redis),
             ),
-            ("bare actix-web handler", Server::bare(&self.folder, at, 1), None),
-            ("nginx, `return 302`", Server::nginx(&self.folder, at, None), None),
-            ("nginx, `map` of the links", Server::nginx(&self.folder, at, Some(LINKS)), None),
-            ("GET and INCR by deadpool", Server::naive(&self.folder, at, &plain_redis), Some(&plain_redis)),
+            Subject::new(
+                "GET and INCR, Redis set as Merlink's",
+                Server::naive(&self.folder, at, &durable_redis),
+                Some(&durable_redis),
+            ),
         ];
         let all = visits::each((0..LINKS).map(visits::code));
-        self.visit(servers[0].1.port, &all[..50_000], 10_000.0, 5.0);
+        for subject in subjects.iter().filter(|subject| subject.server.is_merlink()) {
+            self.visit(subject.server.port, &all[..50_000], 10_000.0, 5.0);
+        }
         say("warming up");
-        for (_, server, redis) in &servers {
-            self.load(server, *redis, "zipf", 3.0);
+        for subject in &subjects {
+            self.load(&subject.server, subject.redis, "zipf", 3.0);
         }
-        let mut loads = vec![Vec::new(); servers.len()];
-        for round in 0..self.rounds {
-            say(&format!("servers, round {} of {}", round + 1, self.rounds));
-            for step in 0..servers.len() {
-                // Who goes first changes with each round.
-                let index = (round + step) % servers.len();
-                let (_, server, redis) = &servers[index];
-                loads[index].push(self.load(server, *redis, "zipf", self.seconds));
-            }
-        }
+        let loads = self.turns("servers", &subjects, |subject, _| self.load_of(subject, "zipf"));
         let rates: Vec<f64> = loads.iter().map(|loads| median(loads.iter().map(|load| load.rate))).collect();
-        let mut latencies = vec![Vec::new(); servers.len()];
-        if self.wants("latency") {
-            for round in 0..self.rounds {
-                say(&format!("latency, round {} of {}", round + 1, self.rounds));
-                for step in 0..servers.len() {
-                    let index = (round + step) % servers.len();
-                    let server = &servers[index].1;
-                    let times =
-                        open_loop::visit(server.port, &zipf, rates[index] / 2.0, self.seconds, self.connections);
-                    latencies[index].push([50.0, 99.0, 99.9].map(|percent| microseconds(times.percentile(percent))));
-                }
-            }
-        }
-        self.report.servers(
-            &servers.each_ref().map(|(name, server, redis)| (*name, redis.is_some(), server.process.resident_bytes())),
-            &loads,
-            &latencies,
-        );
-        let [(_, merlink, _), ..] = servers;
+        let latencies = if self.wants("latency") {
+            self.turns("latency", &subjects, |subject, index| {
+                let _away = subject.without_redis();
+                let times = self.visit(subject.server.port, &zipf, rates[index] / 2.0, self.seconds);
+                [50.0, 99.0, 99.9].map(|percent| microseconds(times.percentile(percent)))
+            })
+        } else {
+            vec![Vec::new(); subjects.len()]
+        };
+        let servers = subjects
+            .each_ref()
+            .map(|subject| (subject.name, subject.redis.is_some(), subject.server.process.resident_bytes()));
+        self.report.servers(&servers, &loads, &latencies);
+        let [Subject { server: merlink, .. }, ..] = subjects;
         if self.wants("misses") {
             self.misses(&merlink, &redis, &zipf);
         }
@@ -197,6 +239,28 @@ impl Bench {
         if self.wants("soak") {
             self.soak(&merlink, &redis);
         }
+    }
+
+    /// Each subject in its turn, once a round; what was measured of each.
+    fn turns<T>(
+        &self,
+        what: &str,
+        subjects: &[Subject<'_>],
+        measure: impl Fn(&Subject<'_>, usize) -> T,
+    ) -> Vec<Vec<T>> {
+        let mut measured: Vec<Vec<T>> = subjects.iter().map(|_| Vec::new()).collect();
+        for round in 0..self.rounds {
+            say(&format!("{what}, round {} of {}", round + 1, self.rounds));
+            for step in 0..subjects.len() {
+                // Who goes first changes with each round.
+                let index = (round + step) % subjects.len();
+                measured[index].push(measure(&subjects[index], index));
+                for redis in subjects.iter().filter_map(|subject| subject.redis) {
+                    redis.settle();
+                }
+            }
+        }
+        measured
     }
 
     /// A flood of guesses, and visits of links that aren't in memory.
@@ -374,12 +438,34 @@ impl Bench {
     /// As many visits as the server takes in so many seconds.
     fn load(&self, server: &Server, redis: Option<&Redis>, script: &str, seconds: f64) -> Load {
         let (cpu, redis_cpu) = (server.process.cpu_s(), redis.map_or(0.0, |redis| redis.process.cpu_s()));
+        let (requests, rate) = self.wrk(server.port, script, seconds);
+        server.settle();
+        Load {
+            requests,
+            rate,
+            cpu_us: (server.process.cpu_s() - cpu) / requests * 1e6,
+            redis_us: (redis.map_or(0.0, |redis| redis.process.cpu_s()) - redis_cpu) / requests * 1e6,
+        }
+    }
+
+    /// The same of one of those that are compared. What is counted later, because Redis is away, isn't in it.
+    fn load_of(&self, subject: &Subject<'_>, script: &str) -> Load {
+        let Some(_away) = subject.without_redis() else {
+            return self.load(&subject.server, subject.redis, script, self.seconds);
+        };
+        let cpu = subject.server.process.cpu_s();
+        let (requests, rate) = self.wrk(subject.server.port, script, self.seconds);
+        Load { requests, rate, cpu_us: (subject.server.process.cpu_s() - cpu) / requests * 1e6, redis_us: 0.0 }
+    }
+
+    /// Requests answered, and how many a second.
+    fn wrk(&self, port: u16, script: &str, seconds: f64) -> (f64, f64) {
         let whole_seconds = format!("-d{:.0}s", seconds.max(1.0));
         let script = self.folder.join(format!("{script}.lua"));
         let mut command = Command::new("taskset");
         command.args(["-c", &self.cores.client, "wrk"]);
         command.args(["-t1", &format!("-c{}", self.connections), &whole_seconds, "-s"]).arg(script);
-        let output = command.arg(format!("http://127.0.0.1:{}/", server.port)).output().expect("wrk is installed");
+        let output = command.arg(format!("http://127.0.0.1:{port}/")).output().expect("wrk is installed");
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(
             output.status.success() && !text.contains("Socket errors"),
@@ -390,13 +476,7 @@ impl Bench {
             text.split(" requests in").next().and_then(|head| head.split_whitespace().last()).map_or(0.0, number);
         let rate =
             text.lines().find_map(|line| line.strip_prefix("Requests/sec:")).map_or(0.0, |rate| number(rate.trim()));
-        server.settle();
-        Load {
-            requests,
-            rate,
-            cpu_us: (server.process.cpu_s() - cpu) / requests * 1e6,
-            redis_us: (redis.map_or(0.0, |redis| redis.process.cpu_s()) - redis_cpu) / requests * 1e6,
-        }
+        (requests, rate)
     }
 }
 

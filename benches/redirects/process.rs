@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 /// The kernel counts CPU time in ticks of 10 ms (`USER_HZ`, 100 on every Linux that Rust's std supports).
 const TICKS_A_SECOND: f64 = 100.0;
 
@@ -63,6 +65,14 @@ impl Process {
     /// The same without the pages of files, such as the journal's, which the kernel takes back when it needs them.
     pub fn own_bytes(&self) -> f64 {
         self.tree().iter().map(|pid| status_bytes(*pid, "RssAnon:")).sum()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    pub fn has_children(&self) -> bool {
+        self.tree().len() > 1
     }
 
     fn tree(&self) -> Vec<u32> {

@@ -16,7 +16,7 @@ use merlink::{
     store::{Actor, LINKS_AT_ONCE, NewLink, Store},
 };
 
-use rustix::thread::CpuSet;
+use rustix::{process::Signal, thread::CpuSet};
 
 use crate::{bare, naive, process::Process, visits};
 
@@ -87,6 +87,22 @@ impl Redis {
         let info: String = self.ask(&["INFO", "memory"]).await;
         let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
         used.and_then(|bytes| bytes.trim().parse().ok()).expect("a number")
+    }
+
+    /// Lets it neither answer nor end.
+    pub fn stop(&self) {
+        self.process.signal(Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.process.signal(Signal::CONT);
+    }
+
+    /// Waits until no child of it rewrites its file, which would take from the next measurement.
+    pub fn settle(&self) {
+        while self.process.has_children() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Gives Merlink `links` links, by its own code and schema, without waiting for the disk.
@@ -219,9 +235,20 @@ impl Server {
         Self { process, port, operator_port: None, started_in: started.elapsed() }
     }
 
+    pub fn is_merlink(&self) -> bool {
+        self.operator_port.is_some()
+    }
+
+    /// Waits until Merlink has noticed that Redis is there, or isn't.
+    pub fn wait_until_redis_is(&self, there: bool) {
+        while (self.metric("merlink_redis_up") > 0.0) != there {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Waits until all clicks are counted, so that their counting is in the figures.
     pub fn settle(&self) {
-        while self.operator_port.is_some() && self.metric("merlink_clicks_pending") > 0.0 {
+        while self.is_merlink() && self.metric("merlink_clicks_pending") > 0.0 {
             std::thread::sleep(Duration::from_millis(20));
         }
     }

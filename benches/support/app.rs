@@ -40,4 +40,5 @@ pub fn code(number: usize) -> String {
     format!("link-{number:06}")
 }
 
-pub const TARGET: &str = "https://www.example.gov.sg/services/a-page-of-usual-length?language=en&from=a-letter";
+/// 87 bytes.
+pub const TARGET: &str = "https://www.example.gov.sg/services/a-page-of-usual-length?language=en&from=your-letter";
