@@ -5,7 +5,7 @@
 //! everything was measured, written into docs/benchmarks.md.
 //!
 //! `BENCH_ROUNDS` (5), `BENCH_SECONDS` (4, for each measurement), `BENCH_CONNECTIONS` (64), `BENCH_LINKS` (`10000 100000 1000000 10000000`; the last
-//! takes five minutes of the twenty, and some GB of memory and disk), `BENCH_SOAK` (10000000 redirects), `BENCH_ONLY` (some of `servers latency workers misses sizes flush soak start`).
+//! takes five minutes of the twenty, and some GB of memory and disk), `BENCH_SOAK` (10000000 redirects), `BENCH_ONLY` (some of `servers latency workers misses sizes flush soak start parts`).
 
 #![expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
 
@@ -150,6 +150,9 @@ impl Bench {
         }
         if self.wants("start") {
             self.start();
+        }
+        if self.wants("parts") {
+            self.parts();
         }
         fs::remove_dir_all(&self.folder).expect("the bench's own folder");
         println!("{}", self.report.text());
@@ -423,6 +426,17 @@ impl Bench {
             "From `merlink serve` to `/readyz` 200, its own Redis started too: {:.2} s ({lowest:.2} to {highest:.2}).",
             median(times.into_iter())
         ));
+    }
+
+    /// `benches/parts.rs`, a program of its own.
+    fn parts(&mut self) {
+        say("the parts of a redirect");
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let mut command = Command::new(cargo);
+        command.args(["bench", "--locked", "--quiet", "--bench", "parts", "--", "--color", "never"]);
+        let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("cargo is installed");
+        assert!(output.status.success(), "parts: {}", String::from_utf8_lossy(&output.stderr));
+        self.report.parts(&String::from_utf8_lossy(&output.stdout));
     }
 
     /// Visits at a rate, from the cores of visitors.

@@ -17,6 +17,7 @@ pub struct Report {
     workers: String,
     sizes: String,
     facts: String,
+    parts: String,
 }
 
 impl Report {
@@ -120,6 +121,14 @@ impl Report {
         writeln!(self.facts, "- {fact}").expect("memory takes it");
     }
 
+    /// What divan printed.
+    pub fn parts(&mut self, table: &str) {
+        let lines = table.lines().skip_while(|line| !line.starts_with("parts")).map(str::trim_end);
+        for line in lines.filter(|line| !line.is_empty()) {
+            writeln!(self.parts, "{line}").expect("memory takes it");
+        }
+    }
+
     pub fn text(&self) -> String {
         let mut text = format!("\n{}\n", self.head);
         let tables = [
@@ -148,7 +157,11 @@ impl Report {
             let line = "---:|".repeat(columns.matches('|').count());
             write!(text, "{title}:\n\n| {columns} |\n|---|{line}\n{rows}\n").expect("memory takes it");
         }
-        text + &self.facts
+        text += &self.facts;
+        if !self.parts.is_empty() {
+            write!(text, "\nThe parts of a redirect:\n\n```text\n{}```\n", self.parts).expect("memory takes it");
+        }
+        text
     }
 
     /// Puts it in the place of the last one.

@@ -110,18 +110,17 @@ impl ClickStore {
     pub async fn apply(&self, stretches: &[Stretch], position: u64) -> Result<Vec<Stands>, StoreError> {
         let mut stands = vec![None; stretches.len()];
         for (chunk, stands) in stretches.chunks(COUNTERS_AT_ONCE).zip(stands.chunks_mut(COUNTERS_AT_ONCE)) {
-            let mut alike: HashMap<SmallVec<[Counted; 4]>, Vec<usize>, foldhash::fast::RandomState> =
-                HashMap::default();
+            let mut alike: HashMap<(u64, &Counts), Vec<usize>, foldhash::fast::RandomState> = HashMap::default();
             for (index, stretch) in chunk.iter().enumerate() {
-                alike.entry(stretch.counts.iter().map(|(counted, _)| *counted).collect()).or_default().push(index);
+                alike.entry((stretch.before, &stretch.counts)).or_default().push(index);
             }
             let apply = async |redis: &mut Connection| {
                 // Asked each time, since each time it may be another Redis.
                 let in_call = if redis.takes_transactions().await { COUNTERS_IN_CALL } else { 1 };
                 let (calls, indices): (Vec<Cmd>, Vec<&[usize]>) = alike
-                    .iter()
-                    .flat_map(|(fields, indices)| indices.chunks(in_call).map(move |indices| (fields, indices)))
-                    .map(|(fields, indices)| (self.call(fields, position, chunk, indices), indices))
+                    .values()
+                    .flat_map(|indices| indices.chunks(in_call))
+                    .map(|indices| (self.call(position, chunk, indices), indices))
                     .unzip();
                 Ok((redis.run_many::<Vec<Stands>>(&APPLY, calls).await?, indices.concat()))
             };
@@ -133,20 +132,21 @@ impl ClickStore {
         Ok(stands)
     }
 
-    /// One call of the script for those of the stretches that have these `indices`, and add to these fields.
-    fn call(&self, fields: &[Counted], position: u64, stretches: &[Stretch], indices: &[usize]) -> Cmd {
+    /// One call of the script for those of the stretches that have these `indices`, and are alike but for whose they are and where they begin.
+    fn call(&self, position: u64, stretches: &[Stretch], indices: &[usize]) -> Cmd {
         let stretches = || indices.iter().map(|index| &stretches[*index]);
         let keys: Vec<String> = stretches().map(|stretch| keys::clicks(&stretch.counter)).collect();
         let mut call = APPLY.call_with(&keys);
-        call.arg(&self.position_field).arg(position).arg(fields.len());
-        for counted in fields {
-            call.arg(field(*counted));
+        call.arg(&self.position_field).arg(position);
+        if let Some(Stretch { before, counts, .. }) = stretches().next() {
+            call.arg(counts.len());
+            for (counted, increment) in counts {
+                call.arg(field(*counted)).arg(*increment);
+            }
+            call.arg(*before);
         }
         for stretch in stretches() {
-            call.arg(stretch.after).arg(stretch.before);
-            for (_, increment) in &stretch.counts {
-                call.arg(*increment);
-            }
+            call.arg(stretch.after);
         }
         call
     }
