@@ -19,6 +19,7 @@ use super::{
     ClickStore, Store, StoreError,
     connection::{Lua, Primary},
     keys::{self, click_field},
+    unless_damaged,
 };
 use crate::metrics::Operation;
 
@@ -97,12 +98,9 @@ impl Store {
                 self.ask(Operation::LinkList, async |redis| redis.ask_primary(primary, scan).await).await?;
             let drops = found.iter().map(|key| cmd("HDEL").arg(key).arg(fields).to_owned()).collect();
             for answer in self.ask(Operation::LinkWrite, async |redis| redis.each(drops).await).await? {
-                match answer.and_then(|value| Ok(redis::from_redis_value::<u64>(value)?)).map_err(StoreError::from) {
-                    Ok(positions) => dropped += positions,
-                    Err(error @ StoreError::Unavailable(_)) => return Err(error),
-                    // Counters that merlink didn't write have no positions either.
-                    Err(StoreError::Corrupt(_)) => {}
-                }
+                let positions = answer.and_then(|value| Ok(redis::from_redis_value::<u64>(value)?));
+                // Counters that merlink didn't write have no positions either.
+                dropped += unless_damaged(positions.map_err(StoreError::from))?.unwrap_or(0);
             }
             if next == 0 {
                 return Ok(dropped);

@@ -7,9 +7,11 @@ use redis::{RedisError, Value, cmd};
 
 use super::{
     Actor, Store, StoreError, clicks,
+    connect::trouble,
     connection::{Connection, Lua},
     index::{self, Entry},
     keys::{self, LINKS_CHANNEL, link_field},
+    unless_damaged,
 };
 use crate::{
     domain::{Code, Description, Email, Link, LinkState, Source, Tag, Tags, Target},
@@ -128,8 +130,11 @@ impl Store {
                 return Ok(Created::Yes(link));
             }
             // Somebody was faster, perhaps the same officer: then the entry just written stands in the place of the other link's.
+            let other = read_links(redis, std::slice::from_ref(&new.code)).await?.pop().map(unless_damaged);
+            // Refused: then the entry stays, since a reader puts one where it belongs, but misses none.
+            let other = other.transpose().map_err(|error| trouble(error.to_string()))?;
             drop_from_indexes(redis, &link, None).await?;
-            if let Some(Ok(Some(other))) = read_links(redis, std::slice::from_ref(&new.code)).await?.pop() {
+            if let Some(other) = other.flatten().flatten() {
                 index_link(redis, &other).await?;
             }
             Ok(Created::CodeTaken)
@@ -565,8 +570,11 @@ impl Outline {
     }
 }
 
-/// The outline of each code's link; nothing where there is none or it is damaged.
-pub(super) async fn read_outlines(redis: &mut Connection, codes: &[&Code]) -> Result<Vec<Option<Outline>>, RedisError> {
+/// The outline of each code's link, `None` when it never existed. A damaged one is an error of its own.
+pub(super) async fn read_outlines(
+    redis: &mut Connection,
+    codes: &[&Code],
+) -> Result<Vec<Result<Option<Outline>, StoreError>>, RedisError> {
     let read = |code: &&Code| {
         let mut read = cmd("HMGET");
         read.arg(keys::link(code.as_str()));
@@ -575,15 +583,17 @@ pub(super) async fn read_outlines(redis: &mut Connection, codes: &[&Code]) -> Re
     };
     let answers = redis.each(codes.iter().map(read).collect()).await?;
     let outline = |answer: Result<Value, RedisError>| {
-        type Fields = (String, Option<String>, Option<String>, Option<String>);
-        let (mut target, description, state, tags): Fields = redis::from_redis_value(answer.ok()?).ok()?;
+        type Fields = (Option<String>, Option<String>, Option<String>, Option<String>);
+        let (target, description, state, tags): Fields =
+            answer.and_then(|value| Ok(redis::from_redis_value(value)?))?;
+        let Some(mut target) = target else { return Ok(None) };
         target.make_ascii_lowercase();
-        Some(Outline {
+        Ok(Some(Outline {
             target,
             description: description.unwrap_or_default().to_lowercase(),
             state: decode_state(state.as_deref()),
             tags: Tags::from_store(tags.as_deref().unwrap_or_default().split(',')),
-        })
+        }))
     };
     Ok(answers.into_iter().map(outline).collect())
 }

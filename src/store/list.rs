@@ -22,6 +22,7 @@ use super::{
     index::{Direction, Entry, UNDER_WAY, Walk},
     keys,
     links::{Outline, indexes, read_clicks, read_links, read_outlines},
+    unless_damaged,
 };
 use crate::{
     domain::{Code, Email, Link, LinkState, Tag, statistics::TagSums},
@@ -311,8 +312,9 @@ impl Store {
                 let chunks: Vec<_> = entries.chunks(READ_AT_ONCE).map(read).collect();
                 let clicks: Vec<_> = stream::iter(chunks).buffered(UNDER_WAY).try_collect().await?;
                 for (entry, clicks) in entries.into_iter().zip(clicks.into_iter().flatten()) {
-                    let rank = i64::try_from(clicks.unwrap_or(0)).unwrap_or(i64::MAX);
-                    ranked.push(Candidate { rank, entry });
+                    // Damaged counters keep nobody from the others.
+                    let clicks = unless_damaged(clicks)?.unwrap_or(0);
+                    ranked.push(Candidate { rank: i64::try_from(clicks).unwrap_or(i64::MAX), entry });
                 }
             }
         }
@@ -376,8 +378,11 @@ impl Store {
         }
         let before = self.outlines.before_reading();
         let read = self.ask(Operation::LinkList, async |redis| read_outlines(redis, codes).await).await?;
-        let kept = codes.iter().zip(read).map(|(code, outline)| Some(self.outlines.keep(code, outline?, before)));
-        Ok(kept.collect())
+        let keep = |(code, outline): (&&Code, Result<Option<Outline>, StoreError>)| {
+            let outline = unless_damaged(outline)?.flatten();
+            Ok(outline.map(|outline| self.outlines.keep(code, outline, before)))
+        };
+        codes.iter().zip(read).map(keep).collect()
     }
 
     /// Reads the links of `entries`. Entries that disagree with their links are mended: dropped, or put where they belong.

@@ -100,6 +100,15 @@ impl StoreError {
     }
 }
 
+/// `None` for what no merlink wrote, which keeps nobody from the rest. That Redis can't be asked stays an error: it is no absence.
+fn unless_damaged<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(StoreError::Corrupt(_)) => Ok(None),
+        Err(error @ StoreError::Unavailable(_)) => Err(error),
+    }
+}
+
 /// The settings say of Redis what can't be.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

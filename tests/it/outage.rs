@@ -260,6 +260,35 @@ fn how_long_a_remembered_answer_is_served_is_the_operators_choice() {
     server.await_ready();
 }
 
+#[test]
+fn what_redis_refuses_to_tell_of_one_link_is_neither_a_zero_nor_an_absence() {
+    let redis = RedisServer::start();
+    let server = server_on(&redis);
+    let amy = server.program("amy@agency.gov.sg");
+    for (code, clicks) in [("refused", 2), ("told", 1)] {
+        amy.creates(&json!({"target_url": TARGET, "code": code, "tags": ["tax"]}));
+        for _ in 0..clicks {
+            server.follow(code).assert_redirects("before", TARGET);
+        }
+    }
+    server.await_flushed();
+    let may_read = |keys: &[&str]| {
+        let user = redis::cmd("ACL").arg("SETUSER").arg("default").arg("resetkeys").arg(keys).to_owned();
+        user.exec(&mut server.redis()).expect("Redis obeys");
+    };
+    may_read(&["~[^c]*", "~clicks:{[^r]*"]);
+    for page in ["?sort=-clicks&limit=1", "?sort=clicks&limit=1", "?sort=-clicks&limit=1&tag=tax"] {
+        amy.get(&format!("/links{page}")).assert_problem(page, 503, "unavailable");
+    }
+    may_read(&["~[^l]*", "~l:{[^r]*"]);
+    for page in ["?q=told", "?state=active&sort=code", ""] {
+        amy.get(&format!("/links{page}")).assert_problem(page, 503, "unavailable");
+    }
+    may_read(&["~*"]);
+    assert_eq!(amy.codes(&[("sort", "-clicks"), ("limit", "1")]), ["refused", "told"]);
+    assert_eq!(amy.codes(&[("q", "refused")]), ["refused"]);
+}
+
 /// Follows `code` until a click is lost; answers how often it was answered.
 fn fill_the_journal(server: &Server, code: &str) -> i64 {
     let lost = || server.metrics().sum("merlink_clicks_lost_total");
