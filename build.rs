@@ -19,8 +19,8 @@ const CONSTANTS: [&str; 2] = ["site", "host"];
 /// What a language says about itself is read when it is loaded.
 const ABOUT_THE_LANGUAGE: &str = "language-";
 
-/// What is mailed, or told to a script, is plain text, not HTML.
-const PLAIN: [&str; 2] = ["mail-", "script-"];
+/// What is mailed is plain text, not HTML.
+const PLAIN: &str = "mail-";
 
 fn main() {
     let mut methods = String::new();
@@ -53,7 +53,7 @@ fn method(message: &Message<&str>) -> String {
         write!(parameters, ", {gap}: impl Fill").expect("writing to a String doesn't fail");
         write!(values, "({gap:?}, {gap}.value()), ").expect("writing to a String doesn't fail");
     }
-    let (answer, body) = if PLAIN.iter().any(|start| id.starts_with(start)) {
+    let (answer, body) = if id.starts_with(PLAIN) {
         ("String", format!("self.plain({id:?}, &[{values}])"))
     } else if values.is_empty() {
         ("Html<'_>", format!("self.text({id:?})"))

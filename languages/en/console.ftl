@@ -268,13 +268,11 @@ create-code = Name
 create-code-hint = Lower-case letters, digits and hyphens. Empty: a random one that reads well in print. It can’t be changed later.
 create-code-mistake = A name has 1 to { $limit } characters of a-z, 0-9 and -.
 create-code-taken = { $code } is taken. A name that was used once is never given to another link.
+# While a name is being typed.
+create-code-free = { $code } is free.
 create-owner = Owner
 create-owner-hint = Whose the link is to be, if not yours. Only administrators are asked.
 create-create = Create the link
-# What is said while a name is being typed is plain text.
-script-code-mistake = A name has 1 to { $limit } characters of a-z, 0-9 and -.
-script-code-taken = { $code } is taken.
-script-code-free = { $code } is free.
 
 ## Changing a link
 

@@ -1,19 +1,22 @@
 // What the console adds where there is JavaScript: copy buttons, and whether a code is free while it is typed. All else works without.
 (() => {
-  // The page brings the words in its language.
-  const words = document.currentScript.dataset;
+  // The page brings the words, and says what language they are in. The status is what is read out.
+  const status = document.getElementById('status');
+  const said = (id) => document.getElementById(id).content.cloneNode(true);
   for (const button of document.querySelectorAll('button[data-copy]')) {
     if (!navigator.clipboard) continue;
     button.hidden = false;
-    const label = button.textContent;
+    const words = [...button.childNodes];
+    const label = button.ariaLabel;
     button.addEventListener('click', async () => {
-      try {
-        await navigator.clipboard.writeText(button.dataset.copy);
-        button.textContent = words.copied;
-      } catch {
-        button.textContent = words.notCopied;
-      }
-      setTimeout(() => { button.textContent = label; }, 2000);
+      const result = await navigator.clipboard.writeText(button.dataset.copy).then(() => 'copied', () => 'not-copied');
+      for (const place of [button, status]) place.replaceChildren(said(result));
+      button.ariaLabel = null;
+      setTimeout(() => {
+        button.replaceChildren(...words);
+        button.ariaLabel = label;
+        status.replaceChildren();
+      }, 2000);
     });
   }
 
@@ -28,21 +31,23 @@
   }
 
   const code = document.querySelector('input[data-availability]');
-  const said = code && document.getElementById(code.dataset.availability);
-  if (said) {
+  const hint = code && document.getElementById(code.dataset.availability);
+  if (hint) {
     let asked = 0;
     let timer;
     code.addEventListener('input', () => {
       clearTimeout(timer);
-      said.textContent = '';
+      hint.textContent = '';
       const turn = ++asked;
       const text = code.value.trim();
       if (!text) return;
       timer = setTimeout(async () => {
         try {
-          const answer = await fetch(`/console/availability?code=${encodeURIComponent(text)}`);
+          // Who was logged out meanwhile is led to the login page, which is no hint.
+          const answer = await fetch(`/console/availability?code=${encodeURIComponent(text)}`, {redirect: 'error'});
           const words = answer.ok ? await answer.text() : '';
-          if (turn === asked) said.textContent = words;
+          // HTML of ours, like the page itself: what was typed is escaped in it.
+          if (turn === asked) hint.innerHTML = words;
         } catch { /* Saving the form tells. */ }
       }, 300);
     });

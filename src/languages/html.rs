@@ -14,9 +14,17 @@ pub const ELEMENTS: [&str; 3] = ["strong", "code", "bdi"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Html<'a> {
     html: Cow<'a, str>,
-    /// In English on a page in another language: shown as such, or it would be read out as words of that language, and from right to left
-    /// its full stop would stand in front.
-    is_foreign: bool,
+    language: Spoken,
+}
+
+/// Which language words are in, and what says so: a screen reader would read English out as words of the page's language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spoken {
+    AsThePage,
+    /// In an element that says so.
+    MarkedEnglish,
+    /// Where no element can stand. The tag around may say so: see [`Html::lang`].
+    English,
 }
 
 impl HtmlSafe for Html<'_> {}
@@ -24,18 +32,31 @@ impl HtmlSafe for Html<'_> {}
 impl<'a> Html<'a> {
     /// `html` is ours.
     pub const fn trusted(html: &'a str) -> Self {
-        Self { html: Cow::Borrowed(html), is_foreign: false }
+        Self { html: Cow::Borrowed(html), language: Spoken::AsThePage }
     }
 
-    /// The same, in English if the page isn't.
+    /// The same, in English on a page that isn't.
     #[must_use]
-    pub fn in_english(self, is_foreign: bool) -> Self {
-        Self { is_foreign, ..self }
+    pub fn in_english(self) -> Self {
+        Self { language: Spoken::MarkedEnglish, ..self }
     }
 
     /// Without the mark of another language: in titles and attributes there are no elements.
-    pub fn unmarked(&self) -> Html<'_> {
-        Html::trusted(&self.html)
+    #[must_use]
+    pub fn unmarked(&self) -> Self {
+        let language = match self.language {
+            Spoken::AsThePage => Spoken::AsThePage,
+            Spoken::MarkedEnglish | Spoken::English => Spoken::English,
+        };
+        Self { html: self.html.clone(), language }
+    }
+
+    /// The attribute for the tag around words that can't have a mark of their own. It holds for all else within, too.
+    pub fn lang(&self) -> Html<'static> {
+        match self.language {
+            Spoken::AsThePage => Html::trusted(""),
+            Spoken::MarkedEnglish | Spoken::English => Html::trusted(" lang=\"en\""),
+        }
     }
 
     pub fn as_str(&self) -> &str {
@@ -46,16 +67,15 @@ impl<'a> Html<'a> {
 impl Html<'static> {
     /// `html` was made of what is escaped or ours.
     pub const fn made(html: String) -> Self {
-        Self { html: Cow::Owned(html), is_foreign: false }
+        Self { html: Cow::Owned(html), language: Spoken::AsThePage }
     }
 }
 
 impl fmt::Display for Html<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_foreign {
-            write!(formatter, "<span lang=\"en\" dir=\"ltr\">{}</span>", self.html)
-        } else {
-            formatter.write_str(&self.html)
+        match self.language {
+            Spoken::MarkedEnglish => write!(formatter, "<span lang=\"en\">{}</span>", self.html),
+            Spoken::AsThePage | Spoken::English => formatter.write_str(&self.html),
         }
     }
 }

@@ -12,7 +12,7 @@ mod html;
 mod source;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     path::Path,
     sync::Arc,
 };
@@ -75,8 +75,8 @@ pub struct Language {
     /// Its place among the offered ones.
     pub index: usize,
     parts: Vec<Part>,
-    /// Messages that it lacks, and whose they are.
-    in_english: BTreeMap<String, Part>,
+    /// Messages that it lacks.
+    in_english: BTreeSet<String>,
     /// Messages that say the same on every page.
     fixed: HashMap<String, String>,
     /// What is filled in everywhere: the service's name and the like.
@@ -195,15 +195,13 @@ impl Language {
             bundle.set_use_isolating(isolates);
             bundle
         };
-        let lacking =
-            Part::ALL.into_iter().flat_map(|part| source.lacking(part).into_iter().map(move |key| (key, part)));
         let mut language = Self {
             tag: tag.to_string(),
             name: String::new(),
             right_to_left: source.right_to_left,
             index,
             parts: source.parts.clone(),
-            in_english: lacking.collect(),
+            in_english: Part::ALL.into_iter().flat_map(|part| source.lacking(part)).collect(),
             fixed: HashMap::new(),
             constants: constants.iter().map(|&(name, value)| (name, value.to_owned())).collect(),
             // In right-to-left words, a domain or name keeps its own direction.
@@ -214,7 +212,7 @@ impl Language {
         for (key, variables) in source.messages() {
             if variables.iter().all(|variable| constants.iter().any(|(name, _)| name == variable)) {
                 let (words, _) = language.format(&language.markup, &key, &[], |text| escaped(text).to_string());
-                let words = language.kept_apart(&key, words);
+                let words = language.left_to_right(&key, words);
                 language.fixed.insert(key, words);
             }
         }
@@ -243,25 +241,31 @@ impl Language {
     fn text(&self, key: &str) -> Html<'_> {
         let words = self.fixed.get(key);
         debug_assert!(words.is_some(), "{key} is no message, or one that wants something filled in");
-        Html::trusted(words.map_or("", String::as_str)).in_english(self.is_marked(key))
+        self.marked(key, Html::trusted(words.map_or("", String::as_str)))
     }
 
     /// A message with something filled in, as HTML: what is filled in is escaped.
     fn fill(&self, key: &str, values: &[(&str, Value<'_>)]) -> Html<'static> {
         let (words, errors) = self.format(&self.markup, key, values, |text| escaped(text).to_string());
         debug_assert!(errors.is_empty(), "{key}: {errors:?}");
-        Html::made(self.kept_apart(key, words)).in_english(self.is_marked(key))
+        self.marked(key, Html::made(self.left_to_right(key, words)))
     }
 
-    /// Whether these words are marked as English. Labels stand in attributes and in lists to choose from, which take no elements, and citizens'
-    /// words also where other websites and a script read them.
-    fn is_marked(&self, key: &str) -> bool {
-        self.in_english.get(key) == Some(&Part::Console) && !key.ends_with("-label")
+    /// What the language lacks says that it is English. Labels stand in attributes and in lists to choose from, which take no elements.
+    fn marked<'a>(&self, key: &str, words: Html<'a>) -> Html<'a> {
+        if !self.in_english.contains(key) {
+            words
+        } else if key.ends_with("-label") {
+            words.in_english().unmarked()
+        } else {
+            words.in_english()
+        }
     }
 
-    /// The others in English are at least read from left to right where all else goes the other way: by signs that aren't seen.
-    fn kept_apart(&self, key: &str, words: String) -> String {
-        let is_turned = self.right_to_left && self.in_english.contains_key(key) && !self.is_marked(key);
+    /// English is read from left to right where all else goes the other way, or its full stop would stand in front: by signs that aren't
+    /// seen, since they mean the same in titles and attributes.
+    fn left_to_right(&self, key: &str, words: String) -> String {
+        let is_turned = self.right_to_left && self.in_english.contains(key);
         if is_turned { format!("{}{words}{}", ISOLATES[0], ISOLATES[2]) } else { words }
     }
 
@@ -306,7 +310,8 @@ impl Language {
         let words = self.date(number(date.day()), number(date.month()), u32::from(date.year().unsigned_abs()));
         // Numbers and the language's own words: if each were kept apart, a sentence that the date is put into would see no direction in it,
         // and run it from left to right (UAX #9, rule P3).
-        Html::made(words.as_str().replace(ISOLATES, "")).in_english(self.in_english.contains_key("date"))
+        let words = words.as_str().replace(ISOLATES, "");
+        self.marked("date", Html::made(self.left_to_right("date", words)))
     }
 
     /// A number with its thousands apart: `1,234,567`.
@@ -411,26 +416,23 @@ mod tests {
         let [arabic, english] = languages.offered() else { panic!("two languages") };
         assert_eq!((arabic.name.as_str(), arabic.right_to_left), ("العربية", true));
         assert_eq!(arabic.gone_title().as_str(), "هذا الرابط متوقف");
-        assert_eq!(
-            arabic.not_found_title().as_str(),
-            "\u{2066}There is no such link\u{2069}",
-            "what lacks is in English"
-        );
-        let lacking = arabic.list_title();
-        assert_eq!(
-            lacking.to_string(),
-            "<span lang=\"en\" dir=\"ltr\">Your links</span>",
-            "and in the console says so"
-        );
-        assert_eq!(lacking.unmarked().to_string(), "Your links", "but not in a title");
-        assert_eq!(arabic.list_on_label().to_string(), "\u{2066}On\u{2069}", "nor in an attribute");
+        for lacking in [arabic.not_found_title(), arabic.list_title()] {
+            let words = lacking.as_str();
+            assert!(words.starts_with('\u{2066}') && words.ends_with('\u{2069}'), "from left to right: {words}");
+            assert_eq!(lacking.to_string(), format!("<span lang=\"en\">{words}</span>"), "what lacks is in English");
+            assert_eq!(lacking.unmarked().to_string(), words, "but has no element in a title");
+        }
+        let label = arabic.list_on_label();
+        assert_eq!(label.to_string(), "\u{2066}On\u{2069}", "nor in an attribute");
+        assert_eq!(label.lang().as_str(), " lang=\"en\"", "where the tag can say it");
+        assert_eq!((arabic.gone_title().lang().as_str(), english.list_title().lang().as_str()), ("", ""));
         assert_eq!(english.not_found_title().to_string(), "There is no such link");
         assert_eq!(arabic.number(1_234).to_string(), "1,234", "a number is a number");
         assert_eq!(english.gone_title().as_str(), "Gone for good");
         let isolated = arabic.preview_ask("x.example");
         assert!(isolated.as_str().contains("\u{2068}x.example\u{2069}"), "a domain keeps its direction: {isolated}");
         let day = arabic.day(jiff::civil::date(2026, 3, 4));
-        assert_eq!(day.unmarked().as_str(), "4 March 2026", "a date has the direction of its words");
+        assert_eq!(day.as_str(), "\u{2066}4 March 2026\u{2069}", "a date has the direction of its words");
     }
 
     #[test]

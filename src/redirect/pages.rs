@@ -84,7 +84,7 @@ fn without_comments(script: &str) -> String {
 impl Countdown {
     fn new(words: &Language) -> Self {
         let left = |seconds: u32| words.transition_countdown(seconds);
-        let all: Vec<String> = (1..=COUNTDOWN_S).map(|seconds| left(seconds).to_string()).collect();
+        let all: Vec<String> = (1..=COUNTDOWN_S).map(|seconds| left(seconds).unmarked().to_string()).collect();
         Self { first: left(COUNTDOWN_S), all: all.join("|") }
     }
 }

@@ -83,7 +83,7 @@ fn what_is_wrong_with_an_uploaded_row_is_said_in_the_officers_language() {
     let path = answer.header("location").expect("a preview").to_owned();
     let preview = desk.sees(&path);
     assert!(preview.contains("Kei forward_query: He pono, he teka ranei."), "{preview}");
-    let english = "<span lang=\"en\" dir=\"ltr\">The address must begin with https:// in lower case.</span>";
+    let english = "<span lang=\"en\">The address must begin with https:// in lower case.</span>";
     assert!(preview.contains(&format!("Kei target_url: {english}")), "{preview}");
 }
 

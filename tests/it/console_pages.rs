@@ -135,6 +135,18 @@ fn a_language_from_right_to_left_turns_the_console_round_but_no_address() {
     assert_eq!(direction("#description"), "rtl", "what an officer writes runs as its letters do");
 }
 
+/// Sentences in Latin letters that a screen reader would read out as if they were Arabic.
+const TAKEN_FOR_ARABIC: &str = r"(() => {
+  const found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const {data, parentElement} = texts.currentNode;
+    const isSaid = !parentElement.closest('script, style') && /[a-z]{2,} [a-z]{2,}/i.test(data);
+    if (isSaid && parentElement.closest('[lang]').lang !== 'en') found.push(data);
+  }
+  return found;
+})()";
+
 #[test]
 fn what_a_language_from_right_to_left_lacks_is_english_from_left_to_right() {
     let redis = RedisServer::start();
@@ -169,6 +181,7 @@ fn what_a_language_from_right_to_left_lacks_is_english_from_left_to_right() {
         ("no-link", "/nothing"),
     ] {
         tab.opens(path);
+        tab.evaluate("document.getElementById('stop')?.click()");
         tab.assert_good(&format!("{page} in next to no Arabic"));
         tab.pictured(&format!("console-lacking-{page}"));
         assert_eq!(tab.evaluate("document.dir"), "rtl", "{page}");
@@ -177,18 +190,16 @@ fn what_a_language_from_right_to_left_lacks_is_english_from_left_to_right() {
         let marked = "[...document.querySelectorAll('*')].flatMap((element) => [...element.attributes]) \
              .filter(({value}) => value.includes('<')).map(({name, value}) => `${name}: ${value}`)";
         assert_eq!(tab.evaluate(marked), json!([]), "{page}: attributes have no elements in them");
-        let is_kept_apart = if path.starts_with("/console") {
-            "document.querySelector('main [lang=en][dir=ltr]') !== null"
-        } else {
-            "document.querySelector('h1').textContent.startsWith('\\u2066')"
-        };
-        assert_eq!(tab.evaluate(is_kept_apart), true, "{page}");
+        assert_eq!(tab.evaluate(TAKEN_FOR_ARABIC), json!([]), "{page}: what is in English says so");
+        let is_apart = "[...document.querySelectorAll('main :is(span, p)[lang=en]')].every(({textContent}) => \
+             !textContent || textContent.startsWith('\\u2066') && textContent.endsWith('\\u2069'))";
+        assert_eq!(tab.evaluate(is_apart), true, "{page}: and runs from left to right");
     }
     tab.opens("/console/directory");
-    // From the first letter to the full stop, on one line.
+    // From the first letter to the full stop, on one line; the signs around them aren't seen.
     let ends = "(() => { const words = document.querySelector('main > p span').firstChild; \
          const x = (at) => { const range = document.createRange(); range.setStart(words, at); range.setEnd(words, at + 1); \
-         return range.getBoundingClientRect().x; }; return [words.data.at(-1), x(0) < x(words.length - 1)]; })()";
+         return range.getBoundingClientRect().x; }; return [words.data.at(-2), x(1) < x(words.length - 2)]; })()";
     assert_eq!(tab.evaluate(ends), json!([".", true]));
     tab.opens("/console/links");
     let languages = "['q', 'tag'].map((id) => document.querySelector(`label[for=${id}]`)) \
@@ -235,4 +246,49 @@ fn another_countrys_console_has_its_colours_and_its_logo_and_so_have_its_qr_code
     };
     let (with, without) = (drawn("?logo=1"), drawn(""));
     assert!(with.contains("00664f") && !without.contains("00664f"), "the logo is drawn where it was asked for");
+}
+
+#[test]
+fn what_a_script_says_is_in_the_language_that_it_has_and_says_which() {
+    let redis = RedisServer::start();
+    let (_, office) = servers(&redis);
+    let server = server_in_arabic(&redis, &[include_str!("pages/ar.ftl"), "create-code-free = الاسم { $code } متاح.\n"]);
+    server.program(AMY).creates(&json!({"code": "tax", "target_url": TARGET}));
+    let tab = tab_of(&server, &Desk::of(&office, AMY));
+    tab.speaks("ar");
+    tab.opens("/console/create");
+    let says = |code: &str, hint: &str, language: &str| {
+        tab.evaluate("document.getElementById('code').value = ''; document.getElementById('code').focus(); 0");
+        tab.types(code);
+        tab.eventually(&format!("document.getElementById('availability').textContent.includes('{hint}')"));
+        let spoken = "(({firstElementChild}) => firstElementChild ? firstElementChild.lang : 'ar')(document.getElementById('availability'))";
+        assert_eq!(tab.evaluate(spoken), language, "{code}");
+    };
+    says("new", "متاح", "ar");
+    says("tax", "is taken", "en");
+    says("<b>a</b>", "A name has", "en");
+    tab.assert_good("a name that can't be");
+
+    tab.opens("/console/links");
+    tab.tabs_to("button[data-copy]");
+    let was = tab.evaluate("document.activeElement.innerHTML");
+    tab.presses("Enter");
+    tab.eventually("document.activeElement.querySelector('[lang=en]')?.textContent.includes('Copied')");
+    assert_eq!(
+        tab.evaluate("document.querySelector('[role=status]').textContent.includes('Copied')"),
+        true,
+        "it is read out"
+    );
+    tab.assert_good("a link that was copied");
+    tab.eventually(&format!("document.activeElement.innerHTML === {was}"));
+
+    // Somebody who was logged out meanwhile sees no login page in the place of the hint.
+    let tab = tab_of(&office, &Desk::of(&office, AMY));
+    tab.opens("/console/create");
+    tab.call("Network.clearBrowserCookies", &json!({}));
+    tab.evaluate("document.getElementById('code').focus(); 0");
+    tab.types("new");
+    tab.eventually("performance.getEntriesByType('resource').some(({name}) => name.includes('/console/availability'))");
+    tab.evaluate("new Promise((resume) => requestAnimationFrame(() => requestAnimationFrame(() => resume(0))))");
+    assert_eq!(tab.evaluate("document.getElementById('availability').textContent"), "");
 }

@@ -175,17 +175,17 @@ pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResp
     }
 }
 
-/// `GET /console/availability`: a few words for the script, while a code is being typed.
+/// `GET /console/availability`: a few words that the script puts into the page, while a code is being typed.
 pub async fn availability(app: Data<App>, officer: SignedIn, asked: Query<AskedCode>) -> Result<HttpResponse, Error> {
     let words = &officer.words;
     let answer = match asked.code.parse::<Code>() {
-        Err(_) => words.script_code_mistake(CODE_BYTES_MAX),
+        Err(_) => words.create_code_mistake(CODE_BYTES_MAX),
         Ok(code) if routes::is_reserved(&code) || app.store.find_link(&code).await?.is_some() => {
-            words.script_code_taken(code.as_str())
+            words.create_code_taken(code.as_str())
         }
-        Ok(code) => words.script_code_free(code.as_str()),
+        Ok(code) => words.create_code_free(code.as_str()),
     };
-    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(answer))
+    Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(answer.to_string()))
 }
 
 /// `GET /console/links/{code}`.
