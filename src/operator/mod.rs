@@ -1,20 +1,31 @@
 //! The operator port: metrics and health. Listens on its own address, so that a public proxy can't reach it by mistake.
 
 use actix_web::{
-    HttpResponse,
+    FromRequest, Handler, HttpResponse,
     http::{StatusCode, header},
+    middleware::from_fn,
     web::{self, Data, ServiceConfig},
 };
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{data_dir, state::App};
+use crate::{data_dir, head::without_body, state::App};
 
 pub fn routes(config: &mut ServiceConfig) {
-    config
-        .route("/metrics", web::get().to(metrics))
-        .route("/healthz", web::get().to(healthz))
-        .route("/readyz", web::get().to(readyz));
+    shown(config, "/metrics", metrics);
+    shown(config, "/healthz", healthz);
+    shown(config, "/readyz", readyz);
+}
+
+/// Probes ask with GET or HEAD; the others are told so.
+fn shown<A: FromRequest + 'static>(
+    config: &mut ServiceConfig,
+    path: &str,
+    get: impl Handler<A, Output = HttpResponse> + Copy,
+) {
+    let others = || async { HttpResponse::MethodNotAllowed().insert_header((header::ALLOW, "GET, HEAD")).finish() };
+    let resource = web::resource(path).get(get).head(get).default_service(web::to(others));
+    config.service(resource.wrap(from_fn(without_body)));
 }
 
 async fn metrics(app: Data<App>) -> HttpResponse {
