@@ -56,6 +56,7 @@ pub enum FileError {
     /// UTF-16, as some programs write Unicode.
     Utf16,
     UnknownColumns(String),
+    RepeatedColumn(String),
     TooManyRows,
     /// Perhaps a quotation mark is never closed.
     RowTooLong,
@@ -231,13 +232,6 @@ async fn create(app: &App, by: Uploader<'_>, mut sheet: Sheet, held: &Held) -> R
 }
 
 fn read(app: &App, by: Uploader<'_>, file: &[u8]) -> Result<Sheet, FileError> {
-    let bare = file.strip_prefix(BYTE_ORDER_MARK).unwrap_or(file);
-    if bare.starts_with(b"PK\x03\x04") || bare.starts_with(b"\xd0\xcf\x11\xe0") {
-        return Err(FileError::Workbook);
-    }
-    if bare.starts_with(b"\xff\xfe") || bare.starts_with(b"\xfe\xff") {
-        return Err(FileError::Utf16);
-    }
     let rules = Rules {
         own_host: app.config.public.base_url.host().to_owned(),
         email_domains: app.config.officers.email_domains.clone(),
@@ -329,6 +323,9 @@ impl From<ReadError> for FileError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::UnknownColumns(columns) => Self::UnknownColumns(columns),
+            ReadError::RepeatedColumn(column) => Self::RepeatedColumn(column),
+            ReadError::Workbook => Self::Workbook,
+            ReadError::Utf16 => Self::Utf16,
             ReadError::TooManyColumns => Self::UnknownColumns(String::new()),
             ReadError::RowTooLong => Self::RowTooLong,
             // A file in memory can be read.

@@ -424,6 +424,7 @@ upload-empty = The file has no rows. It needs a first row that names the columns
 upload-workbook = This is a file of a spreadsheet program. Save it there as “CSV UTF-8”, and upload that.
 upload-utf16 = The file is written in UTF-16. Save it as “CSV UTF-8”, and upload that.
 upload-unknown-columns = The column target_url is missing. Look whether the first row names the columns, as in the template. It says: { $columns }
+upload-repeated-column = The column { $column } is there more than once. Leave the one that counts.
 upload-row-too-long = A row is far too long: perhaps a quotation mark is opened and never closed.
 upload-gone = This upload isn’t here any more: another one has taken its place, or its time is over. Upload the file again.
 

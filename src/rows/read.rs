@@ -23,6 +23,10 @@ use super::{
 const ROW_BYTES_MAX: usize = 256 * 1024;
 const COLUMNS_MAX: usize = 200;
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+/// The same mark in UTF-16, of either byte order.
+const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+/// What .xlsx and .ods begin with, which are ZIP archives, and .xls.
+const WORKBOOK_MARKS: [&[u8]; 2] = [b"PK\x03\x04", b"\xd0\xcf\x11\xe0"];
 
 /// One row's cells; what isn't there is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +90,12 @@ pub enum ReadError {
          YOURLS, Kutt or Bitly. There are: {0}"
     )]
     UnknownColumns(String),
+    #[error("the column {0} is there more than once: leave the one that counts")]
+    RepeatedColumn(String),
+    #[error("this is a file of a spreadsheet program: save it there as \"CSV UTF-8\"")]
+    Workbook,
+    #[error("the text is UTF-16: save it as \"CSV UTF-8\"")]
+    Utf16,
     #[error("a row is longer than {} kB: perhaps a quotation mark is never closed", ROW_BYTES_MAX / 1024)]
     RowTooLong,
     #[error("there are more than {COLUMNS_MAX} columns")]
@@ -148,6 +158,14 @@ impl<R: Read> Reader<R> {
         if input.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
             input.consume(BYTE_ORDER_MARK.len());
         }
+        let start = input.fill_buf()?;
+        let begins_with = |marks: [&[u8]; 2]| marks.into_iter().any(|mark| start.starts_with(mark));
+        if begins_with(WORKBOOK_MARKS) {
+            return Err(ReadError::Workbook);
+        }
+        if begins_with(UTF_16_MARKS) {
+            return Err(ReadError::Utf16);
+        }
         let mut skipped = 0;
         let first = loop {
             match input.fill_buf()?.first().copied().ok_or(ReadError::Empty)? {
@@ -181,6 +199,12 @@ impl<R: Read> Reader<R> {
         let dialect = Dialect::of(&names)
             .ok_or_else(|| ReadError::UnknownColumns(names.join(", ").chars().take(300).collect()))?;
         let meanings: Vec<Meaning> = names.iter().map(|name| dialect.meaning(name)).collect();
+        // In others' exports two columns may be of one field; in ours one would silently win.
+        let is_repeated = |at: &usize| dialect == Dialect::Merlink && meanings[..*at].contains(&meanings[*at]);
+        let fields = (0..names.len()).filter(|at| meanings[*at] != Meaning::Ignored);
+        if let Some(at) = fields.into_iter().find(is_repeated) {
+            return Err(ReadError::RepeatedColumn(names[at].clone()));
+        }
         let is_ignored = |(name, meaning): (String, &Meaning)| (*meaning == Meaning::Ignored).then_some(name);
         let ignored = names.into_iter().zip(&meanings).filter_map(is_ignored).collect();
         read.set(0);
@@ -426,6 +450,10 @@ mod tests {
         assert!(matches!(Reader::new(long.as_bytes()).err(), Some(ReadError::RowTooLong)));
         assert!(matches!(Reader::new(&b"name,phone\n"[..]).err(), Some(ReadError::UnknownColumns(_))));
         assert!(matches!(Reader::new(&b"\xef\xbb\xbf \n"[..]).err(), Some(ReadError::Empty)));
+        let repeated = Reader::new(&b"target_url,code, Code\nT1,a,b\n"[..]).err();
+        assert!(matches!(repeated, Some(ReadError::RepeatedColumn(name)) if name == "Code"));
+        assert!(matches!(Reader::new(&b"\xff\xfet\0"[..]).err(), Some(ReadError::Utf16)));
+        assert!(matches!(Reader::new(&b"PK\x03\x04"[..]).err(), Some(ReadError::Workbook)));
         let many = ",".repeat(COLUMNS_MAX) + "target_url\n";
         assert!(matches!(Reader::new(many.as_bytes()).err(), Some(ReadError::TooManyColumns)));
     }

@@ -156,6 +156,7 @@ fn a_batch_has_1_to_1000_rows_of_a_known_form() {
         ("a header alone", "text/csv", "target_url\n\n".to_owned(), 422, "validation"),
         ("no target", "text/csv", csv("code,url"), 422, "validation"),
         ("a column of nobody's", "text/csv", csv("codes,target_url"), 422, "validation"),
+        ("a column twice", "text/csv", csv("target_url,Target_URL"), 422, "validation"),
         ("blank lines", "application/x-ndjson", "\n\n".to_owned(), 422, "validation"),
         ("another form", "text/plain", many(1), 415, "unsupported-media-type"),
         ("too large", "application/json", " ".repeat(5 * 1024 * 1024 + 1), 413, "body-too-large"),
@@ -168,6 +169,12 @@ fn a_batch_has_1_to_1000_rows_of_a_known_form() {
     let short =
         batch(&amy, "", "text/csv", &format!("code,target_url\na,{TARGET},more\n")).assert_v2("a long row", 200);
     assert_eq!(results(&short), [row(1, 400, "malformed")]);
+    // As spreadsheets and Python write it.
+    let flags =
+        batch(&amy, "", "text/csv", &format!("target_url,forward_query\n{TARGET},True\n{TARGET},FALSE\n{TARGET},so\n"))
+            .assert_v2("flags", 200);
+    let forwards = |row: usize| flags["results"][row]["link"]["forward_query"].as_bool();
+    assert_eq!((forwards(0), forwards(1), forwards(2)), (Some(true), Some(false), None), "{flags}");
     batch(&amy, "?dry_run=yes&atom=1", "application/json", &many(1))
         .assert_mistakes("parameters", &["dry_run", "atom"]);
 }

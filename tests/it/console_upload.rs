@@ -251,6 +251,7 @@ fn a_file_that_cannot_be_read_is_refused_in_words_that_help() {
         (b"PK\x03\x04\x14\x00", "spreadsheet program"),
         (&utf16, "UTF-16"),
         (b"name,phone\na,b\n", "target_url is missing"),
+        (b"target_url,code,code\nx,a,b\n", "The column code is there more than once"),
         (rows(1001).as_bytes(), "more than 1,000 rows"),
         (format!("target_url\n\"{}", "x\n".repeat(200_000)).as_bytes(), "never closed"),
     ] {

@@ -216,11 +216,17 @@ fn what_is_no_file_of_links_is_refused_in_one_line() {
     let strange = home.write("strange.csv", "name,phone\nx,y\n").display().to_string();
     let empty = home.write("empty.csv", "").display().to_string();
     let open = home.write("open.csv", &format!("target_url\n\"{}", "x\n".repeat(200_000))).display().to_string();
+    let twice = home.write("twice.csv", "target_url,code,Code\nhttps://example.com,a,b\n").display().to_string();
+    let utf16 = home.path().join("utf16.csv").display().to_string();
+    let bytes: Vec<u8> = "\u{feff}target_url\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    std::fs::write(&utf16, bytes).expect("the folder is there");
     let folder = home.path().display().to_string();
     for (file, word) in [
         (strange.as_str(), "name, phone"),
         (&empty, "no rows"),
         (&open, "quotation mark"),
+        (&twice, "the column Code is there more than once"),
+        (&utf16, "UTF-16"),
         (&folder, "directory"),
         ("nowhere.csv", "nowhere.csv"),
     ] {

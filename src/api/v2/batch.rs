@@ -22,6 +22,7 @@ use crate::{
     rows::{
         Field, TAG_SEPARATOR,
         columns::Dialect,
+        parse_flag,
         read::{Reader, Record},
     },
 };
@@ -275,8 +276,7 @@ fn from_record(record: &Record) -> Value {
             (Field::Tags, tags) => {
                 object!(tags.split(TAG_SEPARATOR).map(str::trim).filter(|tag| !tag.is_empty()).collect::<Vec<_>>())
             }
-            (Field::ForwardQuery, "true" | "TRUE") => Value::Bool(true),
-            (Field::ForwardQuery, "false" | "FALSE") => Value::Bool(false),
+            (Field::ForwardQuery, text) => parse_flag(text).map_or_else(|_| text.into(), Value::Bool),
             (_, text) => Value::String(text.to_owned()),
         };
         row.insert(field.name().to_owned(), value);

@@ -266,6 +266,7 @@ fn file_mistake<'w>(words: &'w Language, error: &FileError) -> Html<'w> {
         FileError::Workbook => words.upload_workbook(),
         FileError::Utf16 => words.upload_utf16(),
         FileError::UnknownColumns(columns) => words.upload_unknown_columns(columns),
+        FileError::RepeatedColumn(column) => words.upload_repeated_column(column),
         FileError::TooManyRows => words.upload_too_many_rows(ROWS_MAX),
         FileError::RowTooLong => words.upload_row_too_long(),
     }
