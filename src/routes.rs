@@ -220,7 +220,8 @@ fn api_v2_bulk(config: &mut ServiceConfig, resource: Resource, allow: &'static s
 }
 
 fn api_v2_of(class: Class, config: &mut ServiceConfig, resource: Resource, allow: &'static str) {
-    let refuse = move || async move { Err::<HttpResponse, _>(problem::Problem::method_not_allowed(allow)) };
+    let refuse =
+        move |_: call::Stray| async move { Err::<HttpResponse, _>(problem::Problem::method_not_allowed(allow)) };
     let resource = resource
         .default_service(web::to(refuse))
         .wrap(from_fn(move |request, next| admit::<problem::Problem>(class, request, next)));

@@ -177,7 +177,7 @@ fn every_answer_to_a_key_says_what_is_left_of_its_minute() {
     };
     let mut limited = None;
     for (method, path) in
-        [("GET", "/me"), ("GET", "/links/none"), ("POST", "/links"), ("GET", "/links"), ("GET", "/me")].repeat(3)
+        [("GET", "/me"), ("GET", "/links/none"), ("POST", "/links"), ("PUT", "/links"), ("GET", "/nowhere")].repeat(3)
     {
         let answer = amy.request(method, path).send().conventional(path);
         let left = count(&answer, "ratelimit-remaining");

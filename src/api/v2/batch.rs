@@ -142,7 +142,7 @@ async fn answer(
         return Ok(json(StatusCode::OK, &batch));
     }
     let problem = Problem::new(Kind::BatchRefused, "rows have mistakes; see \"results\"");
-    let body = RefusedBody { problem: problem.body(call.app.config.public.base_url.as_str(), &call.id()), batch };
+    let body = RefusedBody { problem: problem.body(&call.id()), batch };
     let mut response = json(problem.kind.status(), &body);
     let headers = response.headers_mut();
     headers.insert(actix_web::http::header::CONTENT_TYPE, "application/problem+json".parse().expect("a media type"));
@@ -150,7 +150,7 @@ async fn answer(
 }
 
 fn failed(call: &Call<LinksWrite>, index: usize, problem: &Problem) -> RowBody {
-    let body = problem.body(call.app.config.public.base_url.as_str(), &call.id());
+    let body = problem.body(&call.id());
     RowBody { row: index + 1, status: body.status, link: None, problem: Some(body) }
 }
 

@@ -7,7 +7,7 @@ use actix_web::{
     dev::Payload,
     http::{
         StatusCode,
-        header::{CONTENT_TYPE, HeaderName},
+        header::{AUTHORIZATION, CONTENT_TYPE, HeaderName},
     },
     web::{BytesMut, Data},
 };
@@ -52,6 +52,28 @@ impl<P: Permission + 'static> FromRequest for Call<P> {
             let caller = officer.permit(&app)?;
             limited?;
             Ok(Self { caller, app, request, payload })
+        })
+    }
+}
+
+/// A request that no handler takes. Nothing is asked of its sender; a good key's minute is counted all the same, and its answer tells so.
+pub struct Stray;
+
+impl FromRequest for Stray {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        Box::pin(async move {
+            let app = app(&request);
+            if request.headers().contains_key(AUTHORIZATION)
+                && let Ok(officer) = auth::authenticate(&app, request.headers()).await
+            {
+                request.extensions_mut().insert(KeyId(officer.key_id.clone()));
+                within_limit(&app, &officer, &request)?;
+            }
+            Ok(Self)
         })
     }
 }
@@ -117,7 +139,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
 }
 
 /// Everything below `/api/v2` that isn't there. Said to whoever asks: there is nothing to hide.
-pub async fn unknown() -> Result<HttpResponse, Problem> {
+pub async fn unknown(_: Stray) -> Result<HttpResponse, Problem> {
     Err(Problem::not_found("there is nothing at this address; /api/v2/docs lists what there is"))
 }
 

@@ -107,7 +107,7 @@ impl Replay {
                 let _ = call.app.store.leave_request(held).await;
                 return Err(problem);
             }
-            Err(problem) => problem.respond(call.app.config.public.base_url.as_str(), &call.id()),
+            Err(problem) => problem.respond(&call.id()),
             Ok(response) => response,
         };
         let (response, answer) = copy(response)?;

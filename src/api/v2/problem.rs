@@ -77,7 +77,7 @@ pub struct Problem {
 /// A problem document (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Problem, example = json!({
-    "type": "https://go.example/problems/validation",
+    "type": "/problems/validation",
     "title": "The request has mistakes",
     "status": 422,
     "detail": "1 mistake: /target_url",
@@ -85,7 +85,7 @@ pub struct Problem {
     "errors": [{"pointer": "/target_url", "detail": "the address must begin with https:// in lower case"}]
 }))]
 pub struct ProblemBody {
-    /// The address of a page that explains this kind of problem.
+    /// The path of a page that explains this kind of problem: the same on every host, so that programs can match on it.
     #[serde(rename = "type")]
     pub kind: String,
     pub title: String,
@@ -140,9 +140,9 @@ impl Problem {
     }
 
     /// The document, as far as it is the same for every request.
-    pub fn body(&self, base_url: &str, request_id: &str) -> ProblemBody {
+    pub fn body(&self, request_id: &str) -> ProblemBody {
         ProblemBody {
-            kind: format!("{base_url}/problems/{}", self.kind.name()),
+            kind: format!("/problems/{}", self.kind.name()),
             title: self.kind.title().to_owned(),
             status: self.kind.status().as_u16(),
             detail: self.detail.clone(),
@@ -152,7 +152,7 @@ impl Problem {
     }
 
     /// The whole answer.
-    pub fn respond(&self, base_url: &str, request_id: &str) -> HttpResponse {
+    pub fn respond(&self, request_id: &str) -> HttpResponse {
         let mut response = HttpResponse::build(self.kind.status());
         response.insert_header((CONTENT_TYPE, "application/problem+json"));
         if let Some(wait) = self.retry_after {
@@ -165,7 +165,7 @@ impl Problem {
         if self.kind == Kind::Unauthorized {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
-        let body = self.body(base_url, request_id);
+        let body = self.body(request_id);
         response.body(serde_json::to_vec(&body).expect("a problem is made of text and numbers"))
     }
 }
@@ -254,7 +254,7 @@ pub async fn dress(request: ServiceRequest, next: Next<BoxBody>) -> Result<Servi
     let problem = response.error().and_then(|error| error.as_error::<Problem>()).cloned();
     if let Some(problem) = problem {
         let id = request.extensions().get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default();
-        response = problem.respond(&base_url(&request), &id);
+        response = problem.respond(&id);
     }
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -265,8 +265,4 @@ pub async fn dress(request: ServiceRequest, next: Next<BoxBody>) -> Result<Servi
         headers.insert(RATE_RESET, HeaderValue::from(left.reset.as_millis().div_ceil(1000).min(60) as u64));
     }
     Ok(ServiceResponse::new(request, response))
-}
-
-fn base_url(request: &actix_web::HttpRequest) -> String {
-    super::call::app(request).config.public.base_url.as_str().to_owned()
 }
