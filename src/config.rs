@@ -338,14 +338,16 @@ impl Redis {
 
 impl Officers {
     fn read(settings: &mut Settings) -> Option<Self> {
+        let origin = settings.origin("officers.email_domains");
         let globs = settings.take_list("officers.email_domains", "at least one glob, as *.gov.sg", |text| {
             EmailDomains::parse(&[text.to_owned()]).ok().map(|_| text.to_owned())
         });
         let email_domains = globs.and_then(|globs| {
             let domains = EmailDomains::parse(&globs).ok().filter(|_| !globs.is_empty());
             if domains.is_none() {
-                settings
-                    .problem("officers.email_domains: is empty; allowed: at least one glob, as *.gov.sg".to_owned());
+                settings.problem(format!(
+                    "{origin}: officers.email_domains: is empty; allowed: at least one glob, as *.gov.sg"
+                ));
             }
             domains
         });
@@ -603,6 +605,11 @@ impl Settings {
             }
         }
         (values.len() == texts.len()).then_some(values)
+    }
+
+    /// Where a setting that wasn't taken yet comes from.
+    fn origin(&self, key: &str) -> String {
+        self.values.get(key).map(|value| value.origin.clone()).unwrap_or_default()
     }
 
     fn remove(&mut self, key: &str) -> Option<Value> {

@@ -49,7 +49,22 @@ impl RedisUrl {
         let not_allowed = || format!("what is set isn't allowed; allowed: {ALLOWED}");
         let (scheme, rest) = text.split_once("://").ok_or_else(not_allowed)?;
         match scheme {
-            "redis" | "rediss" | "redis+unix" if Url::parse(text).is_ok() => Ok(Self::One(text.to_owned())),
+            "redis" | "rediss" | "redis+unix" => {
+                let url = Url::parse(text).map_err(|_| not_allowed())?;
+                let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+                if scheme == "redis+unix" {
+                    if url.path().len() < 2 {
+                        return Err(format!(
+                            "{scheme}:// is followed by a socket's path, as {scheme}:///run/redis.sock"
+                        ));
+                    }
+                } else if url.host_str().is_none_or(str::is_empty) || !is_number(url.path().trim_start_matches('/')) {
+                    return Err(format!(
+                        "{scheme}:// is followed by a host, and perhaps a port and a database's number, as {scheme}://h:6379/0"
+                    ));
+                }
+                Ok(Self::One(text.to_owned()))
+            }
             "redis-sentinel" | "rediss-sentinel" => {
                 let (authority, service) = rest.rsplit_once('/').unwrap_or((rest, ""));
                 if service.is_empty() || service.contains(['?', '#', ',', '@']) {
@@ -203,6 +218,12 @@ mod tests {
             ("redis-cluster://u:hunter2@a/0", "followed by hosts"),
             ("redis-cluster://u:hunter2/@a", "%2F"),
             ("redis-cluster://u:hunter2?@a", "%2F"),
+            ("redis://", "followed by a host"),
+            ("rediss://u:hunter2@", "isn't allowed"),
+            ("redis://u:hunter2@a/b", "database's number"),
+            ("redis://u:hunter2@a:99999", "isn't allowed"),
+            ("redis+unix://", "socket's path"),
+            ("redis+unix:///", "socket's path"),
             ("http://u:hunter2@a", "isn't allowed; allowed: empty, or redis://"),
             ("hunter2", "isn't allowed; allowed: empty, or redis://"),
         ] {
