@@ -34,7 +34,7 @@ enum Command {
         owner: Email,
         /// What the key is for, to tell it from others
         #[arg(long, default_value = "")]
-        name: String,
+        name: KeyName,
         /// links:read, links:write, stats:read, keys:write or admin; may be given again. Without it: all but admin
         #[arg(long = "scope", value_name = "S")]
         scopes: Vec<Scope>,
@@ -75,14 +75,13 @@ pub fn run(arguments: Arguments, config: Config) -> Result<(), Failure> {
 async fn create(
     config: &Config,
     owner: Email,
-    name: String,
+    name: KeyName,
     scopes: Vec<Scope>,
     expires_in: Option<std::time::Duration>,
 ) -> Result<(), Failure> {
     if !config.officers.email_domains.matches(&owner) {
         return Err(format!("{owner} is no officer's address: officers.email_domains doesn't allow it").into());
     }
-    let name = name.parse::<KeyName>().map_err(|error| format!("--name: {error}"))?;
     let scopes = if scopes.is_empty() { Scopes::default() } else { Scopes::new(scopes) };
     if scopes.contains(Scope::Admin) && !config.officers.admins.contains(&owner) {
         return Err(format!("--scope admin: {owner} is not among officers.admins; add the address there first").into());
@@ -115,6 +114,8 @@ struct Listed {
     scopes: Vec<&'static str>,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
+    /// To the minute.
+    last_used_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
 }
 
@@ -126,12 +127,18 @@ async fn list(config: &Config, owner: Option<Email>, json: bool) -> Result<(), F
         return Ok(());
     }
     let now = Timestamp::now();
-    print(&format!("{:<12}  {:<8}  {:<20}  {:<30}  NAME AND SCOPES", "ID", "STATE", "CREATED", "OWNER"));
+    print(&format!(
+        "{:<12}  {:<8}  {:<20}  {:<20}  {:<20}  {:<30}  NAME AND SCOPES",
+        "ID", "STATE", "CREATED", "LAST USED", "EXPIRES", "OWNER"
+    ));
+    let time = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let time_or_never = |at: Option<Timestamp>| at.map_or_else(|| "never".to_owned(), time);
     for key in listed {
-        let created = key.created_at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let (created, used) = (time(key.created_at), time_or_never(key.last_used_at));
+        let expires = time_or_never(key.expires_at);
         let scopes = key.scopes.join(" ");
         print(&format!(
-            "{:<12}  {:<8}  {created:<20}  {:<30}  {} [{scopes}]",
+            "{:<12}  {:<8}  {created:<20}  {used:<20}  {expires:<20}  {:<30}  {} [{scopes}]",
             key.id,
             key.state(now),
             key.owner,
@@ -173,6 +180,7 @@ impl From<ApiKey> for Listed {
             scopes: key.scopes.iter().map(Scope::as_str).collect(),
             created_at: key.created_at,
             expires_at: key.expires_at,
+            last_used_at: key.last_used_at,
             revoked_at: key.revoked_at,
         }
     }

@@ -73,6 +73,12 @@ fn key_list_shows_what_is_known_of_each_key_but_never_the_secret() {
         }
     }
     assert_eq!(listed(&json.stdout).len(), 3, "{json}");
+    assert!(text.stdout.contains("LAST USED") && text.stdout.contains("never"), "{text}");
+    server.get("/api/v2/me").key(&keys[2]).send().assert_v2("used", 200);
+    let again = server.home().run(&["key", "list", "--json"]);
+    let used: Vec<bool> =
+        listed(&again.assert_code(0).stdout).iter().map(|key| !key["last_used_at"].is_null()).collect();
+    assert_eq!(used, [false, false, true], "in the order in which they were made: {again}");
 
     let amys = server.home().run(&["key", "list", "--owner", "amy@agency.gov.sg", "--json"]);
     assert_eq!(listed(&amys.assert_code(0).stdout).len(), 2, "{amys}");
