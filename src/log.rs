@@ -10,8 +10,8 @@ use crate::config::{Log, LogFormat};
 /// request an error, so anybody could fill the log: it says nothing.
 const LIBRARIES: [&str; 4] = ["actix_server=warn", "actix_http=off", "actix_web=warn", "mio=warn"];
 
-/// Starts the log for this process.
-pub fn start(settings: &Log) {
+/// Starts the log for this process. Answers whether it is JSON.
+pub fn start(settings: &Log) -> bool {
     let mut filter = EnvFilter::default().add_directive(settings.level.into());
     for directive in LIBRARIES {
         filter = filter.add_directive(directive.parse().expect("a constant directive"));
@@ -34,4 +34,5 @@ pub fn start(settings: &Log) {
             .with(tracing_subscriber::fmt::layer().with_target(false).with_ansi(colours).with_writer(io::stderr))
             .init();
     }
+    json
 }

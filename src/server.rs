@@ -4,7 +4,7 @@
 //! cache trustworthy. Stop, on SIGTERM or SIGINT: not ready any more; then, `public.stop_delay` later, no new connections, requests
 //! answered, clicks flushed, Redis (if it is ours) shut down. Each task has an owner here that ends it.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use actix_web::{
     App as WebApp, HttpServer,
@@ -70,8 +70,8 @@ pub enum ServeError {
     Unsafe(Vec<String>),
     #[error("can't listen on {1} ({0}): {2}; set {0} to a free address")]
     Listen(&'static str, SocketAddr, #[source] io::Error),
-    #[error("redirect.deny_file can't be read: {0}")]
-    DenyFile(#[source] io::Error),
+    #[error("redirect.deny_file: {0} can't be read: {1}")]
+    DenyFile(PathBuf, #[source] io::Error),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -130,7 +130,7 @@ async fn run(
 ) -> Result<(), ServeError> {
     let crawler_list = tokio::task::spawn_blocking(redirect::visitor::warm_up);
     if let Some(path) = &app.config.redirect.deny_file {
-        app.denied.load(path).map_err(ServeError::DenyFile)?;
+        app.denied.load(path).map_err(|error| ServeError::DenyFile(path.clone(), error))?;
     }
     match hot_links::load(&hot_links::path(&app.config.data_dir), &app.cache, Timestamp::now()) {
         Ok(0) => {}

@@ -14,6 +14,8 @@ use super::{Failure, block_on, print, with_store};
 use crate::{
     config::{self, Config},
     metrics::Metrics,
+    redirect::deny::Denied,
+    server::ServeError,
     site::Site,
     traces::Traces,
 };
@@ -56,6 +58,13 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
     print(&format!("short links   {}/<code>", config.public.base_url.as_str()));
     print(&format!("data_dir      {}", config.data_dir.display()));
     print(&format!("mail          {}", mail(&config)));
+    if let Some(path) = &config.redirect.deny_file {
+        let denied = Denied::read(path).map_err(|error| ServeError::DenyFile(path.clone(), error))?;
+        print(&format!("denied        codes {}, by {}", denied.codes.len(), path.display()));
+        for mistake in denied.mistakes {
+            print(&format!("weak          redirect.deny_file: {mistake}"));
+        }
+    }
     if let Some((_, exporter)) = Traces::new(&config, &Metrics::new())? {
         match exporter.try_out().await {
             Ok(place) => print(&format!("traces        {place}, a share of {}", config.traces.sampled_share)),

@@ -42,6 +42,11 @@ enum Command {
 /// What went wrong, for people: what and what to do.
 type Failure = Box<dyn std::error::Error>;
 
+/// A failure that the log has told already.
+#[derive(Debug, thiserror::Error)]
+#[error("the log says why")]
+struct Logged;
+
 /// Runs the command that this process was started with.
 pub fn run() -> ExitCode {
     // clap prints help, version and usage errors itself, and ends with 0 or 2.
@@ -56,6 +61,7 @@ pub fn run() -> ExitCode {
         });
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is::<Logged>() => ExitCode::FAILURE,
         Err(failure) => {
             for line in failure.to_string().lines() {
                 eprintln!("merlink: {line}");

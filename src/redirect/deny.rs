@@ -40,8 +40,11 @@ impl DenyList {
     ///
     /// When it can't be read.
     pub fn load(&self, path: &Path) -> io::Result<()> {
-        // A comment in another encoding must not keep a code from being stopped.
-        self.replace(parse(&String::from_utf8_lossy(&fs::read(path)?)));
+        let Denied { codes, mistakes } = Denied::read(path)?;
+        for mistake in mistakes {
+            tracing::warn!("redirect.deny_file: {mistake}");
+        }
+        self.replace(codes);
         Ok(())
     }
 
@@ -64,28 +67,46 @@ impl DenyList {
     }
 }
 
+/// What the file says.
+#[derive(Default)]
+pub struct Denied {
+    pub codes: HashSet<Code>,
+    /// Lines that deny nothing, for people.
+    pub mistakes: Vec<String>,
+}
+
+impl Denied {
+    /// # Errors
+    ///
+    /// When the file can't be read.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        // A comment in another encoding must not keep a code from being stopped.
+        Ok(Self::parse(&String::from_utf8_lossy(&fs::read(path)?)))
+    }
+
+    /// One code a line, in any case; empty lines and what follows a `#` are skipped.
+    fn parse(text: &str) -> Self {
+        let mut denied = Self::default();
+        for (index, line) in text.lines().enumerate() {
+            let entry = line.split('#').next().unwrap_or_default().trim();
+            if entry.is_empty() {
+                continue;
+            }
+            match entry.to_ascii_lowercase().parse() {
+                Ok(code) => {
+                    denied.codes.insert(code);
+                }
+                Err(reason) => denied.mistakes.push(format!("line {} is no code and is skipped: {reason}", index + 1)),
+            }
+        }
+        denied
+    }
+}
+
 /// Changes when the file does; also when a file of another size is moved there with the old one's time.
 fn fingerprint(path: &Path) -> Option<(SystemTime, u64)> {
     let metadata = path.metadata().ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
-}
-
-/// One code a line, in any case; empty lines and what follows a `#` are skipped.
-fn parse(text: &str) -> HashSet<Code> {
-    let mut codes = HashSet::new();
-    for line in text.lines() {
-        let entry = line.split('#').next().unwrap_or_default().trim();
-        if entry.is_empty() {
-            continue;
-        }
-        match entry.to_ascii_lowercase().parse() {
-            Ok(code) => {
-                codes.insert(code);
-            }
-            Err(reason) => tracing::warn!("redirect.deny_file: a line is no code and is skipped: {reason}"),
-        }
-    }
-    codes
 }
 
 #[cfg(test)]
@@ -96,10 +117,12 @@ mod tests {
     fn a_file_names_codes_one_a_line() {
         let list = DenyList::default();
         assert!(!list.contains("abc"));
-        list.replace(parse("# stolen\r\nABC \n\nx-1 # reported\nnot a code\n"));
+        let denied = Denied::parse("# stolen\r\nABC \n\nx-1 # reported\nnot a code\n");
+        assert!(denied.mistakes.len() == 1 && denied.mistakes[0].starts_with("line 5 "), "{:?}", denied.mistakes);
+        list.replace(denied.codes);
         assert!(list.contains("abc") && list.contains("x-1"));
         assert!(!list.contains("not") && !list.contains("stolen"));
-        list.replace(parse(""));
+        list.replace(Denied::parse("").codes);
         assert!(!list.contains("abc"));
     }
 }

@@ -174,10 +174,11 @@ fn an_unsafe_redis_stops_the_start_unless_the_operator_allows_it() {
 
 #[test]
 fn without_a_redis_server_on_the_path_one_line_says_how_to_install_it() {
-    let ran = Home::new().environment("PATH", "/nowhere").run(&["serve"]);
-    ran.assert_code(1);
-    for word in ["apt", "apk", "dnf", "brew", "redis"] {
-        assert!(ran.stderr.contains(word), "{word}: {ran}");
+    for format in ["text", "json"] {
+        let ran = Home::new().set("log.format", format).environment("PATH", "/nowhere").run(&["serve"]);
+        ran.assert_code(1).assert_names(&["apt", "apk", "dnf", "brew", "redis"]);
+        assert_eq!(ran.stderr.lines().count(), 1, "{format}: {ran}");
+        assert_eq!(ran.stderr.starts_with('{'), format == "json", "{format}: {ran}");
     }
 }
 
@@ -238,6 +239,20 @@ fn codes_in_the_deny_file_answer_410_and_the_file_is_read_again_when_it_changes(
     eventually("the file is read again", || (statuses() == [302, 302, 410]).then_some(()));
     server.home().write("deny.txt", "");
     eventually("an empty file denies nothing", || (statuses() == [302, 302, 302]).then_some(()));
+}
+
+#[test]
+fn a_deny_file_is_looked_at_by_check_and_one_that_is_missing_stops_the_start() {
+    let home = Home::new();
+    let path = home.write("deny.txt", "scam\n# reported\nhttps://go.example/fraud\n").display().to_string();
+    let home = home.set("redirect.deny_file", &path);
+    let ran = home.run(&["check"]);
+    ran.assert_code(0);
+    assert!(ran.stdout.contains("codes 1, by") && ran.stdout.contains("line 3 is no code"), "{ran}");
+    std::fs::remove_file(&path).expect("it was there");
+    for command in ["check", "serve"] {
+        home.run(&[command]).assert_code(1).assert_names(&["redirect.deny_file", &path]);
+    }
 }
 
 #[test]
