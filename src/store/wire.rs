@@ -2,11 +2,11 @@
 //!
 //! The client's own reconnecting connection keeps one that died without a word: it takes a time-out for the answer's fault, and a login
 //! that was refused once for the last word. Here whatever isn't an answer closes the connection, and the next who asks opens another.
-//! Opening goes on when its first asker has given up, so that a slow handshake is there for the second.
+//! Opening goes on when its first asker has given up, so that what takes longer than anybody waits is there for the second.
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,23 +14,26 @@ use std::{
 
 use futures_util::{
     FutureExt as _,
-    future::{BoxFuture, Shared},
+    future::{BoxFuture, Shared, join_all},
 };
-use redis::RedisError;
-use tokio::time::sleep;
+use redis::{Cmd, RedisError, Value};
+use tokio::time::{sleep, timeout};
 
 use super::{
     StoreError,
-    connect::{Connector, is_demoted},
+    connect::{Connector, is_demoted, trouble},
     connection::Connection,
     measured,
 };
 use crate::metrics::{Metrics, Operation};
 
 /// A Cluster's client mends itself when one node of many dies, and goes on with the others meanwhile. But when all are away it can go round
-/// in circles, for as long as they are (redis 1.8.1: with 97 % of a core). So one that failed is thrown away too, so long afterwards: at once
-/// would be a new connection to each node for each failure.
+/// in circles, for as long as they are (redis 1.8.1: with 97 % of a core). So one that failed is replaced too, so long afterwards: at once
+/// would be a new connection to each node for each failure. It is used until the new one is open, which takes seconds while a node hangs.
 const CLUSTER_KEPT_FOR: Duration = Duration::from_secs(1);
+
+/// For opening a connection, all ways of finding who is to be asked included.
+const OPENING_TIME_MAX: Duration = Duration::from_secs(10);
 
 type Opening = Shared<BoxFuture<'static, Result<Connection, RedisError>>>;
 
@@ -47,11 +50,10 @@ struct Inner {
 }
 
 struct Open {
-    number: u64,
     /// [`Connector::doubts`] before it was opened.
     doubts: u64,
     connection: Opening,
-    /// A Cluster's, soon to be thrown away.
+    /// A Cluster's, soon to be replaced.
     doomed: AtomicBool,
 }
 
@@ -90,6 +92,25 @@ impl Wire {
         result
     }
 
+    /// Commands that don't depend on each other, which may be sent twice; an answer for each. One server gets them in one exchange. To a Cluster
+    /// each is an exchange with the deadline to itself, so that slots whose servers are away take nothing from the others.
+    ///
+    /// # Errors
+    ///
+    /// When none of them can be asked.
+    pub async fn ask_each(
+        &self,
+        operation: Operation,
+        commands: Vec<Cmd>,
+    ) -> Result<Vec<Result<Value, StoreError>>, StoreError> {
+        if self.0.connector.is_cluster() {
+            let ask = async |command: &Cmd| self.ask(operation, async |redis| command.query_async(redis).await).await;
+            return Ok(join_all(commands.iter().map(ask)).await);
+        }
+        let answers = self.ask(operation, async |redis| redis.each(commands.clone()).await).await?;
+        Ok(answers.into_iter().map(|answer| Ok(answer?)).collect())
+    }
+
     /// One exchange, not repeated here.
     ///
     /// # Errors
@@ -124,7 +145,7 @@ impl Wire {
         if let Err(error) = &result {
             self.0.connector.doubt_if_demoted(error);
             if self.is_worth_repeating(error) {
-                self.discard(open.number);
+                self.discard(open);
             }
         }
         result
@@ -138,34 +159,63 @@ impl Wire {
     /// The connection there is, or one that is being opened.
     fn open(&self) -> Arc<Open> {
         let doubts = self.0.connector.doubts();
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.take_if(|open| open.doubts != doubts);
+        let mut open = self.lock();
+        open.take_if(|open| open.doubts != doubts || matches!(open.connection.peek(), Some(Err(_))));
         open.get_or_insert_with(|| {
-            let (connector, deadline) = (Arc::clone(&self.0.connector), self.0.deadline);
-            let connection = async move { connector.open(deadline).await }.boxed().shared();
-            tokio::spawn(connection.clone());
-            let number = self.0.opened.fetch_add(1, Ordering::Relaxed) + 1;
-            Arc::new(Open { number, doubts, connection, doomed: AtomicBool::new(false) })
+            self.0.opened.fetch_add(1, Ordering::Relaxed);
+            self.begin_opening(doubts)
         })
         .clone()
     }
 
+    /// Opens another connection, which goes on whether or not anybody waits for it.
+    fn begin_opening(&self, doubts: u64) -> Arc<Open> {
+        let (connector, deadline) = (Arc::clone(&self.0.connector), self.0.deadline);
+        let open = async move {
+            let opened = timeout(OPENING_TIME_MAX, connector.open(deadline)).await;
+            opened.unwrap_or_else(|_| Err(trouble(format!("no connection within {} s", OPENING_TIME_MAX.as_secs()))))
+        };
+        let connection = open.boxed().shared();
+        tokio::spawn(connection.clone());
+        Arc::new(Open { doubts, connection, doomed: AtomicBool::new(false) })
+    }
+
     fn discard_after<T>(&self, result: &Result<T, StoreError>, used: Option<Arc<Open>>) {
         let (Err(StoreError::Unavailable(_)), Some(used)) = (result, used) else { return };
-        if !matches!(used.connection.peek(), Some(Ok(Connection::Cluster(_)))) {
-            self.discard(used.number);
-        } else if !used.doomed.swap(true, Ordering::Relaxed) {
-            let wire = self.clone();
-            tokio::spawn(async move {
-                sleep(CLUSTER_KEPT_FOR).await;
-                wire.discard(used.number);
-            });
+        match used.connection.peek() {
+            // It is still being opened.
+            None => {}
+            Some(Ok(Connection::Cluster(_))) => self.doom(used),
+            Some(Ok(Connection::Node(_)) | Err(_)) => self.discard(&used),
+        }
+    }
+
+    /// Has a Cluster's connection replaced, if that isn't under way.
+    fn doom(&self, used: Arc<Open>) {
+        if !used.doomed.swap(true, Ordering::Relaxed) {
+            tokio::spawn(self.clone().replace(used));
         }
     }
 
     /// Throws a connection away, unless somebody has done so before.
-    fn discard(&self, number: u64) {
-        let mut open = self.0.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.take_if(|open| open.number == number);
+    fn discard(&self, used: &Arc<Open>) {
+        self.lock().take_if(|open| Arc::ptr_eq(open, used));
+    }
+
+    /// Puts another in the place of a connection as soon as it is open, or none if it can't be opened.
+    async fn replace(self, used: Arc<Open>) {
+        sleep(CLUSTER_KEPT_FOR).await;
+        let next = self.begin_opening(self.0.connector.doubts());
+        let is_open = next.connection.clone().await.is_ok();
+        let mut open = self.lock();
+        if open.as_ref().is_some_and(|open| Arc::ptr_eq(open, &used)) {
+            self.0.opened.fetch_add(1, Ordering::Relaxed);
+            *open = is_open.then_some(next);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Arc<Open>>> {
+        // No code under this lock leaves it half done when it panics.
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
