@@ -9,7 +9,6 @@ use redis::{Cmd, RedisError, Value, from_redis_value};
 
 use super::{
     Store, StoreError,
-    connection::Connection,
     keys::{self, link_field},
     links::decode_state,
     wire::Wire,
@@ -70,18 +69,18 @@ impl Lane {
         decode(&key, fields.map_err(|error| error.about(&key))?)
     }
 
-    /// The same of many codes, an answer for each.
+    /// The same of many codes, an answer for each: in a Cluster, servers that are away keep only those of their own slots from being answered.
     ///
     /// # Errors
     ///
     /// When Redis doesn't answer within `redis.lookup_timeout`.
     pub async fn resolve_all(&self, codes: &[&str]) -> Result<Vec<Result<Option<Resolved>, StoreError>>, StoreError> {
         let keys: Vec<String> = codes.iter().map(|code| keys::link(code)).collect();
-        let reads = async |redis: &mut Connection| redis.each(keys.iter().map(|key| read(key)).collect()).await;
-        let answers = self.0.ask(Operation::Revalidate, reads).await?;
-        let resolve = |(key, answer): (&String, Result<Value, RedisError>)| {
-            let fields = answer.and_then(|value| Ok(from_redis_value(value)?));
-            decode(key, fields.map_err(|error| StoreError::from(error).about(key))?)
+        let reads = keys.iter().map(|key| read(key)).collect();
+        let answers = self.0.ask_each(Operation::Revalidate, reads).await?;
+        let resolve = |(key, answer): (&String, Result<Value, StoreError>)| {
+            let fields = answer.and_then(|value| Ok(from_redis_value(value).map_err(RedisError::from)?));
+            decode(key, fields.map_err(|error| error.about(key))?)
         };
         Ok(keys.iter().zip(answers).map(resolve).collect())
     }

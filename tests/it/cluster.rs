@@ -133,6 +133,80 @@ fn a_cluster_that_is_away_as_a_whole_and_comes_back_costs_nobody_a_restart() {
     load::assert_clicks_are_exact(&amy, &answered);
 }
 
+/// How nodes of a Cluster can be away.
+#[derive(Clone, Copy, Debug)]
+enum Away {
+    Killed,
+    Frozen,
+}
+
+#[test]
+fn slots_that_nobody_serves_take_nothing_from_links_of_the_others() {
+    for away in [Away::Killed, Away::Frozen] {
+        let mut cluster = Cluster::start();
+        cluster.serve_in_part();
+        let home = Home::new().set("redis.url", cluster.url()).set("redirect.revalidate_after", "1s");
+        let server = home.set("redis.lookup_timeout", "500ms").start();
+        for about in ["redis", "clicks wait in the journal"] {
+            server.expect_log(about);
+        }
+        let amy = server.officer("amy@agency.gov.sg");
+        let primaries: Vec<usize> = (0..6).filter(|&node| cluster.is_primary(node)).collect();
+        let dead = [primaries[2], cluster.replica_of(primaries[2])];
+        let codes: Vec<String> = (0..60).map(|number| format!("link-{number}")).collect();
+        for code in &codes {
+            amy.creates(code, TARGET);
+        }
+        let is_dead = |code: &&String| cluster.serves(dead[0], &format!("l:{{{code}}}"));
+        let (of_the_dead, of_others): (Vec<&String>, Vec<&String>) = codes.iter().partition(is_dead);
+        let (warm, cold) = of_others.split_at(of_others.len() / 2);
+        let visit_all = || {
+            for code in of_the_dead.iter().chain(warm) {
+                assert_eq!(server.follow(code).status, 302, "{away:?}: {code} is in memory");
+            }
+        };
+        visit_all();
+        server.await_flushed();
+
+        for node in dead {
+            match away {
+                Away::Killed => cluster.nodes[node].kill(),
+                Away::Frozen => cluster.nodes[node].freeze(),
+            }
+        }
+        eventually("the Cluster knows that slots are gone", || {
+            (cluster.nodes[primaries[0]].info(&["CLUSTER", "INFO"], "cluster_slots_fail") != "0").then_some(())
+        });
+        server.await_ready();
+        for (code, other) in warm.iter().zip(cold).take(4) {
+            let (key, new) = (format!("l:{{{code}}}"), format!("{TARGET}?{code}"));
+            let change = ["HSET", key.as_str(), "t", new.as_str(), "v", "2"];
+            let told: usize =
+                primaries[..2].iter().filter(|&&node| cluster.nodes[node].ask::<u8>(&change).is_ok()).count();
+            assert_eq!(told, 1, "one node has it");
+            eventually(&format!("{away:?}: a change to {code} that nobody was told of is noticed"), || {
+                visit_all();
+                (server.follow(code).header("location") == Some(&new)).then_some(())
+            });
+            eventually(&format!("{away:?}: {other}, which isn't in memory, is asked for"), || {
+                let status = server.follow(other).status;
+                assert!([302, 503].contains(&status), "{away:?}: {other} answers {status}");
+                (status == 302).then_some(())
+            });
+        }
+
+        for node in dead {
+            match away {
+                Away::Killed => cluster.nodes[node].start_again(),
+                Away::Frozen => cluster.nodes[node].thaw(),
+            }
+        }
+        cluster.await_whole();
+        server.await_ready();
+        server.await_flushed();
+    }
+}
+
 #[test]
 fn a_creation_that_is_sent_twice_knows_itself() {
     let redis = RedisServer::start();

@@ -316,6 +316,25 @@ cluster-port {other}
         self.nodes[node].info(&["INFO", "replication"], "role") == "master"
     }
 
+    /// The node that copies this primary.
+    pub fn replica_of(&self, primary: usize) -> usize {
+        let port = self.nodes[primary].port().to_string();
+        let copies = |node: &Node| node.info(&["INFO", "replication"], "master_port") == port;
+        self.nodes.iter().position(copies).expect("each primary has a replica")
+    }
+
+    /// Whether this primary has the key's slot.
+    pub fn serves(&self, primary: usize, key: &str) -> bool {
+        self.nodes[primary].ask::<u8>(&["EXISTS", key]).is_ok()
+    }
+
+    /// Has slots whose nodes are all away keep none of the others from being served.
+    pub fn serve_in_part(&self) {
+        for node in &self.nodes {
+            node.ask::<()>(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]).expect("the node obeys");
+        }
+    }
+
     /// Waits until all nodes live, every slot is served, and every replica has its primary's data.
     pub fn await_whole(&self) {
         eventually("the Cluster is whole", || {
