@@ -73,21 +73,15 @@ impl Node {
         assert!(self.try_start(), "redis-server on port {} can't be started again", self.port);
     }
 
+    /// Starts it again with these settings besides, without waiting until it has read its files.
+    pub fn begin_again(&mut self, settings: &[&str]) {
+        let child = self.spawn(settings);
+        self.child = Some(child);
+    }
+
     /// Waits until it answers; `false` when it ends instead.
     fn try_start(&mut self) -> bool {
-        let file = self.folder.path().join("redis.conf");
-        // A Sentinel, and a replica, rewrites its file: what it has learnt is kept for the next start.
-        if !file.exists() {
-            let text = format!("dir {}\n{}", self.folder.path().display(), self.settings);
-            std::fs::write(&file, text).expect("the temporary directory can be written");
-        }
-        let mut child = Command::new("redis-server")
-            .arg(&file)
-            .args(&self.arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
+        let mut child = self.spawn(&[]);
         let lives = eventually("a redis-server answers or ends", || {
             if child.try_wait().expect("our child can be waited for").is_some() {
                 return Some(false);
@@ -96,6 +90,18 @@ impl Node {
         });
         self.child = Some(child);
         lives
+    }
+
+    fn spawn(&self, settings: &[&str]) -> Child {
+        let file = self.folder.path().join("redis.conf");
+        // A Sentinel, and a replica, rewrites its file: what it has learnt is kept for the next start.
+        if !file.exists() {
+            let text = format!("dir {}\n{}", self.folder.path().display(), self.settings);
+            std::fs::write(&file, text).expect("the temporary directory can be written");
+        }
+        let mut command = Command::new("redis-server");
+        command.arg(&file).args(&self.arguments).args(settings);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("redis-server is installed")
     }
 
     pub fn address(&self) -> String {
@@ -227,6 +233,14 @@ user merlink on >{MERLINKS_PASSWORD} -@all +@connection +sentinel|get-master-add
             let is_primary = |node: &&Node| named.iter().filter(|&&port| port == node.port()).count() >= 2;
             self.nodes.iter().position(|node| is_primary(&node))
         })
+    }
+
+    /// Has the Sentinels take no primary for dead that is away for less than a minute.
+    pub fn be_patient(&self) {
+        for sentinel in &self.sentinels {
+            let patience = ["SENTINEL", "SET", "main", "down-after-milliseconds", "60000"];
+            sentinel.ask::<()>(&patience).expect("the Sentinel obeys");
+        }
     }
 
     /// Waits until the primary has a replica that could take its place.

@@ -2,6 +2,7 @@
 
 use std::{iter::repeat_n, time::Instant};
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::{
@@ -85,6 +86,46 @@ fn redirects_go_on_and_clicks_stay_exact_through_failovers_of_every_kind() {
         "Sentinel: 1 primary demoted, 1 frozen, {failovers} killed: {answered}, in {} s",
         started.elapsed().as_secs()
     );
+}
+
+#[test]
+fn a_primary_that_still_reads_its_files_is_waited_for() {
+    let mut group = SentinelGroup::start();
+    let [server, later] = [0, 1].map(|_| server_on(&group));
+    let amy = server.officer("amy@agency.gov.sg");
+    for code in ["warm", "cold"] {
+        amy.creates(code, TARGET);
+    }
+    server.follow("warm").assert_redirects("before", TARGET);
+    server.await_flushed();
+    later.end_by(Signal::TERM);
+    group.be_patient();
+    let primary = group.primary();
+    let fill = "for number = 1, 150000 do redis.call('SET', 'filler:' .. number, number) end";
+    group.nodes[primary].ask::<()>(&["EVAL", fill, "0"]).expect("the primary obeys");
+    group.nodes[primary].kill();
+    // In microseconds for each of them: a quarter of a minute, were it left at that.
+    group.nodes[primary].begin_again(&["--key-load-delay", "100"]);
+    let is_reading = || group.nodes[primary].info(&["INFO", "persistence"], "loading") == "1";
+    eventually("the primary reads its files", || is_reading().then_some(()));
+    later.start_again_unready();
+    assert!(later.log().iter().any(|line| line.contains("starting without Redis") && line.contains("loading")));
+    for _ in 0..20 {
+        server.follow("warm").assert_redirects("a remembered link", TARGET);
+        for node in [&server, &later] {
+            let statuses = [node.operator("/readyz").send().status, node.follow("cold").status];
+            assert_eq!(statuses, [503, 503], "nothing can be asked yet");
+        }
+        assert_eq!(amy.create(&json!({"shortUrl": "meanwhile", "longUrl": TARGET})).status, 503);
+    }
+    assert!(is_reading(), "all the while");
+    group.nodes[primary].ask::<()>(&["CONFIG", "SET", "key-load-delay", "0"]).expect("the primary obeys");
+    for node in [&server, &later] {
+        node.await_ready();
+        eventually("a link is asked for", || (node.follow("cold").status == 302).then_some(()));
+    }
+    assert_eq!(group.primary(), primary, "no other took its place");
+    amy.sees_clicks("warm", 21);
 }
 
 #[test]
