@@ -147,7 +147,7 @@ pub enum Wrong {
     TooManyTags,
     #[error("must be true or false")]
     Flag,
-    #[error("must be a time as 2026-01-31T23:59:59Z")]
+    #[error("must be a time before 9999-12-30, as 2026-01-31T23:59:59Z")]
     Time,
     #[error("lies in the future")]
     Future,
@@ -412,7 +412,7 @@ mod tests {
                 "contact_email: not an e-mail address of the form name@agency.example",
                 "tags: a tag has 1 to 25 characters of A-Z, a-z, 0-9, _ and -",
                 "forward_query: must be true or false",
-                "expires_at: must be a time as 2026-01-31T23:59:59Z",
+                "expires_at: must be a time before 9999-12-30, as 2026-01-31T23:59:59Z",
                 "created_at: lies in the future",
             ]
         );

@@ -234,9 +234,9 @@ pub fn parse_state(text: &str) -> Result<LinkState, String> {
     found.ok_or_else(|| "must be active or inactive".to_owned())
 }
 
-/// RFC 3339, with an offset: `2026-01-31T23:59:59Z`.
+/// RFC 3339, with an offset: `2026-01-31T23:59:59Z`. Jiff knows no later than 9999-12-30T22:00:00Z, and people mean "never" by 9999-12-31.
 pub fn parse_time(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| "must be a time as 2026-01-31T23:59:59Z (RFC 3339)".to_owned())
+    text.parse().map_err(|_| "must be a time before 9999-12-30, as 2026-01-31T23:59:59Z (RFC 3339)".to_owned())
 }
 
 /// RFC 3339 in UTC, with milliseconds.
