@@ -33,22 +33,24 @@ pub enum BodyError {
 /// When it is too large, too slow or broken off, or there is too much else to do.
 pub async fn read(request: &HttpRequest, payload: Payload, bytes_max: usize) -> Result<BytesMut, BodyError> {
     let mut arrival = Arrival::begin(request);
-    let reading = read_all(request, payload, bytes_max, &mut arrival);
-    let body = timeout(TIME_MAX, reading).await.unwrap_or(Err(BodyError::TooSlow))?;
+    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    // What is announced as too large is that, however slowly it comes.
+    let refusal = announced.filter(|announced| *announced > bytes_max).map(|_| BodyError::TooLarge(bytes_max));
+    let reading = read_all(payload, announced, refusal, bytes_max, &mut arrival);
+    let body = timeout(TIME_MAX, reading).await.unwrap_or(Err(refusal.unwrap_or(BodyError::TooSlow)))?;
     arrival.end().await?;
     Ok(body)
 }
 
 async fn read_all(
-    request: &HttpRequest,
     mut payload: Payload,
+    announced: Option<usize>,
+    mut refusal: Option<BodyError>,
     bytes_max: usize,
     arrival: &mut Arrival,
 ) -> Result<BytesMut, BodyError> {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     let mut body = BytesMut::new();
     let (mut size, mut dropped) = (0_usize, 0_usize);
-    let mut refusal = None;
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| BodyError::Broken)?;
         size += chunk.len();

@@ -151,6 +151,15 @@ fn a_body_over_its_limit_is_refused_and_its_sender_hears_so() {
             answer.assert_problem("too large", 413, "body-too-large");
         }
     }
+    // What is announced needn't come first.
+    for announced in ["102401", "999999999999"] {
+        let head = amy.request("POST", "/links").header("Content-Length", announced);
+        let mut slow = server.connect();
+        slow.write(&head.header("Content-Type", "application/json").bytes()).expect("sends");
+        slow.write(b"{\"target_url\":").expect("sends");
+        let answer = slow.read_answer("POST").expect("is answered").conventional(announced);
+        answer.assert_problem(announced, 413, "body-too-large");
+    }
 }
 
 #[test]
