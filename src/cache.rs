@@ -2,7 +2,7 @@
 //!
 //! A change publishes its code and every instance drops it, normally within 10 ms. Messages can be lost, so an entry is *proven* only while
 //! the subscription is alive and was so ever since the entry was checked. An unproven entry is checked with Redis before use, and served as
-//! it is when Redis can't be asked, for up to `redirect.serve_stale_for`. A proven entry older than `redirect.revalidate_after` is
+//! it is when Redis can't be asked, for up to `redirect.serve_stale_for` after it was last proven. A proven entry older than `redirect.revalidate_after` is
 //! served, and checked in the background, many at once (`cache/revalidate.rs`).
 //!
 //! Concurrent misses of one code make one look-up; a load that a change overtook is not kept; look-ups in flight are bounded, and after some
@@ -14,8 +14,9 @@ mod revalidate;
 
 use std::{
     collections::HashMap,
+    ops::RangeInclusive,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -53,6 +54,9 @@ const TYPICAL_ENTRY_BYTES: u64 = 190;
 /// The cache's clock begins here, so that what was checked before the process started has a time too. Three years.
 const CLOCK_START_MS: u64 = 3 * 365 * 24 * 60 * 60 * 1000;
 
+/// Past times of proof that are remembered: one more begins only when the subscription died and came back.
+const PROOFS_MAX: usize = 100;
+
 /// `proven_since` while the subscription is dead: later than any check.
 const NEVER: u64 = u64::MAX;
 
@@ -77,6 +81,8 @@ pub struct LinkCache {
     revalidation: Revalidation,
     /// Entries checked at or after this are proven, [`NEVER`] when none is.
     proven_since_ms: AtomicU64,
+    /// The times before this one, the latest last.
+    past_proofs: RwLock<Vec<RangeInclusive<u64>>>,
     failures: AtomicU32,
     paused_until_ms: AtomicU64,
     report_after_ms: AtomicU64,
@@ -112,6 +118,7 @@ impl LinkCache {
             flights: Mutex::new(HashMap::new()),
             revalidation: Revalidation::default(),
             proven_since_ms: AtomicU64::new(NEVER),
+            past_proofs: RwLock::default(),
             failures: AtomicU32::new(0),
             paused_until_ms: AtomicU64::new(0),
             report_after_ms: AtomicU64::new(0),
@@ -138,9 +145,20 @@ impl LinkCache {
         }
     }
 
-    /// Whether it was checked so lately that it is served unproven when Redis can't be asked.
+    /// Whether it was true so lately that it is served unproven when Redis can't be asked.
     fn may_be_stale(&self, link: &CachedLink, now_ms: u64) -> bool {
-        now_ms.saturating_sub(link.checked_at_ms()) <= self.serve_stale_for_ms
+        let is_late = |at_ms: u64| now_ms.saturating_sub(at_ms) <= self.serve_stale_for_ms;
+        is_late(link.checked_at_ms()) || is_late(self.true_at_ms(link, now_ms))
+    }
+
+    /// When it was last known to be true: as long as changes were told, or else when it was checked.
+    fn true_at_ms(&self, link: &CachedLink, now_ms: u64) -> u64 {
+        if self.is_proven(link) {
+            return now_ms;
+        }
+        let checked_at_ms = link.checked_at_ms();
+        let proofs = self.past_proofs.read().unwrap_or_else(PoisonError::into_inner);
+        proofs.iter().find(|proof| proof.contains(&checked_at_ms)).map_or(checked_at_ms, |proof| *proof.end())
     }
 
     /// Changes to it were told ever since it was checked.
@@ -335,12 +353,26 @@ impl LinkCache {
     pub fn trust(&self) {
         self.paused_until_ms.store(0, Ordering::Relaxed);
         // What was asked within this millisecond may have been asked before.
-        self.proven_since_ms.store(self.clock_ms() + 1, Ordering::Release);
+        self.prove_since(self.clock_ms() + 1);
     }
 
     /// From now on changes may go untold, and Redis isn't worth asking.
     pub fn distrust(&self) {
-        self.proven_since_ms.store(NEVER, Ordering::Release);
+        self.prove_since(NEVER);
+    }
+
+    /// Ends the time of proof that there is, if there is one, and begins the next.
+    fn prove_since(&self, since_ms: u64) {
+        let (before_ms, now_ms) = (self.proven_since_ms.swap(since_ms, Ordering::AcqRel), self.clock_ms());
+        if before_ms > now_ms {
+            return;
+        }
+        let mut proofs = self.past_proofs.write().unwrap_or_else(PoisonError::into_inner);
+        proofs.retain(|proof| now_ms.saturating_sub(*proof.end()) <= self.serve_stale_for_ms);
+        if proofs.len() == PROOFS_MAX {
+            proofs.remove(0);
+        }
+        proofs.push(before_ms..=now_ms);
     }
 
     /// Whether changes are being told.
@@ -360,7 +392,7 @@ impl LinkCache {
         true
     }
 
-    /// The most used links and how long ago each was checked, at most `count`. What was used long ago counts half as much each time.
+    /// The most used links and how long ago each was last known to be true, at most `count`. What was used long ago counts half as much each time.
     pub fn most_used(&self, count: usize) -> Vec<(CachedLink, Duration)> {
         let now_ms = self.clock_ms();
         let mut links: Vec<(u16, CachedLink)> = self
@@ -376,7 +408,7 @@ impl LinkCache {
             links.select_nth_unstable_by(count, |a, b| b.0.cmp(&a.0));
             links.truncate(count);
         }
-        let age = |link: &CachedLink| Duration::from_millis(now_ms.saturating_sub(link.checked_at_ms()));
+        let age = |link: &CachedLink| Duration::from_millis(now_ms.saturating_sub(self.true_at_ms(link, now_ms)));
         links.into_iter().map(|(_, link)| (link.clone(), age(&link))).collect()
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Written once a minute and at the end, to a file of its own that then takes the old one's place. Read once, at start, before anybody is
 //! served: the links come in as they were, unproven, so they are checked with Redis before use as soon as there is one, and served as they
-//! are while there is none, up to `redirect.serve_stale_for` after they were last checked.
+//! are while there is none, up to `redirect.serve_stale_for` after they were last known to be true.
 //!
 //! A line a link, in JSON. A file that can't be read or written costs warmth, never a start.
 

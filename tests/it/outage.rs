@@ -5,6 +5,7 @@
 use std::{
     sync::atomic::{AtomicI64, Ordering},
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
@@ -257,6 +258,23 @@ fn how_long_a_remembered_answer_is_served_is_the_operators_choice() {
     eventually("the remembered answer is no longer served", || (server.follow("form").status == 503).then_some(()));
     redis.start_again();
     eventually("it is asked for again", || (server.follow("form").status == 302).then_some(()));
+    server.await_ready();
+}
+
+#[test]
+fn how_long_an_answer_is_served_counts_from_when_redis_went_and_not_from_when_it_was_asked() {
+    let serve_stale_for = Duration::from_secs(5);
+    let mut redis = RedisServer::start();
+    let server = Home::new().set("redis.url", redis.url()).set("redirect.serve_stale_for", "5s").start();
+    server.expect_log("redis");
+    server.officer("amy@agency.gov.sg").creates("form", TARGET);
+    server.follow("form").assert_redirects("asked for once", TARGET);
+    let asked = Instant::now();
+    eventually("that was long ago", || (asked.elapsed() > serve_stale_for).then_some(()));
+    redis.kill();
+    eventually("Redis is away", || (server.operator("/readyz").send().status == 503).then_some(()));
+    server.follow("form").assert_redirects("nobody has visited it meanwhile, but changes were told", TARGET);
+    redis.start_again();
     server.await_ready();
 }
 
