@@ -37,7 +37,7 @@ use crate::{
 const QUEUE_MAX: usize = 200;
 /// Connections to the mail server at once.
 const AT_ONCE: usize = 8;
-/// For connecting, and for each answer of the mail server.
+/// For connecting, and for each answer of the mail server. To find its name may take whatever the system takes; others wait in the queue meanwhile.
 const SMTP_TIME_MAX: Duration = Duration::from_secs(15);
 /// Between tries. Greylisting takes longer than a password lives; a restarting server does not.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];

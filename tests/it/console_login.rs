@@ -387,6 +387,26 @@ fn a_mail_that_is_refused_is_the_operators_to_see_and_nobody_elses() {
 }
 
 #[test]
+fn a_mail_server_whose_name_is_never_found_holds_up_nobody_and_no_end() {
+    let Some(home) = Home::new().set("smtp.url", "smtp://mail.example").where_names_are_never_found() else { return };
+    let server = home.start();
+    server.expect_log("a mail is dropped");
+    let mut desk = Desk::at(&server);
+    desk.opens("/console/login");
+    let officer = server.officer("amy@agency.gov.sg");
+    // More than may wait.
+    for number in 0..220 {
+        let email = format!("officer-{number}@agency.gov.sg");
+        desk.sends("/console/login", &[("email", &email)]).assert_page("asking", 200);
+    }
+    assert!(server.metrics().with("merlink_mails_total", &[("outcome", "dropped")]) >= 1.0);
+    officer.creates("form", "https://example.com/form");
+    server.follow("form").assert_redirects("meanwhile", "https://example.com/form");
+    officer.sees_clicks("form", 1);
+    server.finish();
+}
+
+#[test]
 fn without_a_mail_server_only_a_developers_machine_lets_anybody_in() {
     let server = Home::new().set("public.base_url", "https://go.example").start();
     let mut desk = Desk::at(&server);
