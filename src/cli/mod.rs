@@ -73,7 +73,11 @@ pub fn run() -> ExitCode {
 
 /// Runs a command's work on a small runtime.
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    // Not dropped, which would wait for names that the system still looks up for what was given up.
+    runtime.shutdown_background();
+    done
 }
 
 /// Opens the store for a command. When merlink runs its own Redis and no service is running, Redis is started for the command and

@@ -190,6 +190,21 @@ fn a_redis_that_cannot_be_reached_is_named_by_check() {
 }
 
 #[test]
+fn a_name_that_is_never_found_is_named_and_not_waited_for() {
+    for url in ["redis://redis.example", "redis-sentinel://redis.example:26379/main", "redis-cluster://redis.example"] {
+        let Some(home) = Home::new().set("redis.url", url).where_names_are_never_found() else { return };
+        for command in [&["check"][..], &["key", "list"]] {
+            home.run(command).assert_code(1).assert_names(&["redis.example"]);
+        }
+    }
+    let home = Home::new().set("traces.otlp_url", "http://collector.example/v1/traces");
+    let Some(home) = home.where_names_are_never_found() else { return };
+    let ran = home.run(&["check"]);
+    ran.assert_code(0);
+    assert!(ran.stdout.contains("traces aren't taken: http://collector.example/v1/traces: no answer within"), "{ran}");
+}
+
+#[test]
 fn a_password_in_the_redis_url_is_never_printed() {
     for url in ["redis://user:hunter2@127.0.0.1:1", "redis://:hunter2@127.0.0.1:1/0", "http://user:hunter2@example.com"]
     {
