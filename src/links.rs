@@ -132,10 +132,10 @@ pub async fn change(
     code: &Code,
     reach: &Reach,
     change: &Change,
-    expected_version: Option<u64>,
+    expected_versions: Option<&[u64]>,
     by: &Actor,
 ) -> Result<Changed, StoreError> {
-    let changed = app.store.change_link(code, reach, change, expected_version, Timestamp::now(), by).await;
+    let changed = app.store.change_link(code, reach, change, expected_versions, Timestamp::now(), by).await;
     let version = match &changed {
         Ok(Changed::Yes(listed)) => listed.link.version,
         Ok(Changed::NotFound | Changed::Stale(_)) => return changed,
@@ -151,7 +151,8 @@ pub async fn change(
 pub struct Transfer {
     pub code: Code,
     pub to: Email,
-    pub expected_version: Option<u64>,
+    /// At one of which the link must be. `None`: at any.
+    pub expected_versions: Option<Vec<u64>>,
 }
 
 /// Gives a link that is within reach to another officer.
@@ -166,9 +167,10 @@ pub async fn transfer(
     attempt: &Attempt,
     by: &Actor,
 ) -> Result<Changed, StoreError> {
-    let Transfer { code, to, expected_version } = transfer;
+    let Transfer { code, to, expected_versions } = transfer;
     let change = Change { owner: Some(to.clone()), ..Change::default() };
-    let changed = app.store.change_link(code, reach, &change, *expected_version, attempt.at, by).await?;
+    let expected_versions = expected_versions.as_deref();
+    let changed = app.store.change_link(code, reach, &change, expected_versions, attempt.at, by).await?;
     if let Changed::Yes(listed) = &changed {
         app.link_changed(code.as_str(), listed.link.version);
     }

@@ -170,7 +170,7 @@ impl Store {
         code: &Code,
         reach: &Reach,
         change: &Change,
-        expected_version: Option<u64>,
+        expected_versions: Option<&[u64]>,
         at: Timestamp,
         by: &Actor,
     ) -> Result<Changed, StoreError> {
@@ -178,7 +178,7 @@ impl Store {
             let Some(found) = self.find_link(code).await?.filter(|found| reach.includes(&found.link)) else {
                 return Ok(Changed::NotFound);
             };
-            if expected_version.is_some_and(|version| version != found.link.version) {
+            if expected_versions.is_some_and(|versions| !versions.contains(&found.link.version)) {
                 return Ok(Changed::Stale(found));
             }
             let Some(next) = change.apply(&found.link, at) else { return Ok(Changed::Yes(found)) };

@@ -101,10 +101,12 @@ fn if_match_lets_only_the_version_that_was_read_be_changed() {
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("\"2\"")), "{problem}");
     }
     patch("*", "second").assert_v2("any version", 200);
+    patch("\"1\", \"3\"", "third").assert_v2("one of two versions", 200);
+    patch("\"1\", \"3\"", "lost").assert_problem("neither of two", 412, "stale");
     let request = amy.request("POST", "/links/form/transfer").header("If-Match", "\"2\"");
     let refused = request.json(&json!({"owner": "ben@agency.gov.sg"})).send().conventional("transfer");
     refused.assert_problem("a stale transfer", 412, "stale");
-    assert_eq!(amy.link("form")["description"], "second");
+    assert_eq!(amy.link("form")["description"], "third");
     let unknown = amy.request("PATCH", "/links/unknown").header("If-Match", "*").json(&json!({})).send();
     unknown.conventional("unknown").assert_problem("of what isn't there", 404, "not-found");
 }

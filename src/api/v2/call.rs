@@ -89,7 +89,12 @@ impl<P> Call<P> {
     }
 
     pub fn header(&self, name: impl Into<HeaderName>) -> Option<&str> {
-        self.request.headers().get(name.into()).and_then(|value| value.to_str().ok())
+        self.headers(name).next()
+    }
+
+    /// Each of a header that may come several times.
+    pub fn headers(&self, name: impl Into<HeaderName>) -> impl Iterator<Item = &str> {
+        self.request.headers().get_all(name.into()).filter_map(|value| value.to_str().ok())
     }
 
     /// The media type of the body, in lower case, without its parameters; empty when it isn't said.

@@ -294,12 +294,11 @@ pub fn etag(version: u64) -> String {
     format!("\"{version}\"")
 }
 
-/// The version that an `If-Match` header asks for. `None`: any. Of several, which nobody has use for, and of none that is ours, 0, which no link
-/// has.
-pub fn expected_version(if_match: Option<&str>) -> Option<u64> {
-    let if_match = if_match.map(str::trim).filter(|tag| *tag != "*")?;
-    let version = if_match.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).and_then(|tag| tag.parse().ok());
-    Some(version.unwrap_or(0))
+/// The versions of which `If-Match` headers allow one (RFC 9110 §13.1.1). `None`: any. Tags that aren't ours, and weak ones, match nothing.
+pub fn expected_versions<'h>(if_match: impl Iterator<Item = &'h str>) -> Option<Vec<u64>> {
+    let tags: Vec<&str> = if_match.flat_map(|tags| tags.split(',')).map(str::trim).collect();
+    let version = |tag: &&str| tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+    (!matches!(tags[..], [] | ["*"])).then(|| tags.iter().filter_map(version).collect())
 }
 
 #[cfg(test)]
@@ -307,12 +306,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn if_match_names_a_version_or_any() {
-        assert_eq!(expected_version(None), None);
-        assert_eq!(expected_version(Some("*")), None);
-        assert_eq!(expected_version(Some(" \"3\" ")), Some(3));
-        for never in ["3", "W/\"3\"", "\"a\"", "", "\"1\", \"3\""] {
-            assert_eq!(expected_version(Some(never)), Some(0), "{never}");
+    fn if_match_names_versions_or_any() {
+        for (if_match, versions) in [
+            (&[][..], None),
+            (&["*"], None),
+            (&[" \"3\" "], Some(vec![3])),
+            (&["\"1\",\"3\"", "\"7\""], Some(vec![1, 3, 7])),
+            (&["\"1\", *"], Some(vec![1])),
+            (&["3", "W/\"3\"", "\"a\"", "", "\""], Some(vec![])),
+        ] {
+            assert_eq!(expected_versions(if_match.iter().copied()), versions, "{if_match:?}");
         }
     }
 }

@@ -20,7 +20,7 @@ use super::{
     idempotency::Replay,
     kind::Kind,
     link::{
-        LinkBody, LinkFields, LinkPatchBody, NewLinkBody, Rules, code_in_path, etag, expected_version, no_such_link,
+        LinkBody, LinkFields, LinkPatchBody, NewLinkBody, Rules, code_in_path, etag, expected_versions, no_such_link,
         parse_owner, parse_state, parse_time, read_change, read_wish, time,
     },
     problem::{Problem, ProblemBody},
@@ -148,12 +148,13 @@ pub async fn read(call: Call<LinksRead>, code: Path<String>) -> Result<HttpRespo
 pub async fn change(mut call: Call<LinksWrite>, code: Path<String>) -> Result<HttpResponse, Problem> {
     let code = code_in_path(&code)?;
     let (body, _) = call.json().await?;
-    let expected = expected_version(call.header(IF_MATCH));
+    let expected = expected_versions(call.headers(IF_MATCH));
     let officer = call.officer();
     // What isn't theirs to see is not found, whatever they want of it.
     find(&call, code.as_str()).await?;
     let change = read_change(body, &call.app)?;
-    let changed = links::change(&call.app, &code, &officer.reach(), &change, expected, &officer.actor()).await?;
+    let changed =
+        links::change(&call.app, &code, &officer.reach(), &change, expected.as_deref(), &officer.actor()).await?;
     match changed {
         Changed::Yes(listed) => Ok(with_etag(&call, &listed)),
         Changed::NotFound => Err(no_such_link(code.as_str())),
@@ -195,7 +196,7 @@ pub async fn transfer(mut call: Call<LinksWrite>, code: Path<String>) -> Result<
             let owner = fields.required("owner", |text| parse_owner(text, &call.app));
             let to = fields.finish(owner)?;
             let transfer =
-                Transfer { code: code.clone(), to, expected_version: expected_version(call.header(IF_MATCH)) };
+                Transfer { code: code.clone(), to, expected_versions: expected_versions(call.headers(IF_MATCH)) };
             match links::transfer(&call.app, &transfer, &officer.reach(), attempt, &officer.actor()).await? {
                 Changed::Yes(listed) => Ok(with_etag(&call, &listed)),
                 Changed::NotFound => Err(no_such_link(code.as_str())),

@@ -213,8 +213,8 @@ pub async fn save(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>) 
         expires_at: Some(understood.expires_at),
         ..Change::default()
     };
-    let version = Some(typed.version);
-    match links::change(&app, &link.code, &officer.reach(), &change, version, &officer.actor()).await? {
+    let version = [typed.version];
+    match links::change(&app, &link.code, &officer.reach(), &change, Some(&version), &officer.actor()).await? {
         Changed::Yes(_) => Ok(see_other(&format!("/console/links/{}?done=saved", link.code))),
         Changed::NotFound => Err(Error::NotFound),
         Changed::Stale(now) => {
@@ -262,7 +262,7 @@ pub async fn transfer(app: Data<App>, posted: Posted<SignedIn>, code: Path<Strin
         return refused(words.transfer_is_owner());
     }
     let version = fields.text("version").parse().unwrap_or(0);
-    let transfer = Transfer { code: link.code.clone(), to, expected_version: Some(version) };
+    let transfer = Transfer { code: link.code.clone(), to, expected_versions: Some(vec![version]) };
     match links::transfer(&app, &transfer, &officer.reach(), &Attempt::once(), &officer.actor()).await? {
         Changed::Yes(_) => Ok(see_other(&format!("/console/links?done=transferred&code={}", link.code))),
         Changed::NotFound => Err(Error::NotFound),
