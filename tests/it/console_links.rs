@@ -199,10 +199,10 @@ fn mistakes_are_named_at_their_fields_and_what_was_typed_stays() {
     assert_eq!(taken.status, 422);
     assert!(taken.text().contains("taken is taken"));
     for (code, words) in
-        [("taken", "taken is taken."), ("console", "console is taken."), ("free-one", "free-one is free.")]
+        [("taken", "taken is taken. "), ("console", "console is taken. "), ("free-one", "free-one is free.")]
     {
         let answer = amy.opens(&format!("/console/availability?code={code}"));
-        assert_eq!((answer.status, answer.text().as_str()), (200, words));
+        assert!(answer.status == 200 && answer.text().starts_with(words), "{code}: {}", answer.text());
     }
     let random = amy.sends("/console/create", &[("code", ""), ("target", TARGET)]);
     assert_eq!(random.status, 303);
