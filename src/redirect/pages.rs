@@ -30,8 +30,8 @@ const SCRIPT: &str = include_str!("pages/transition.js");
 /// How long a person is shown where a link goes. The template's refresh says it too.
 const COUNTDOWN_S: u32 = 6;
 
-/// From this length on an address may not fit its box on a phone (six lines of 33), so the box can be scrolled by keyboard.
-const SCROLLS_FROM_BYTES: usize = 190;
+/// From this length on an address may not fit its box on the smallest phone (six lines of 26), so the box can be scrolled by keyboard.
+const SCROLLS_FROM_BYTES: usize = 150;
 
 /// What all pages look like: made once from the site's colours.
 pub struct Look {
