@@ -6,8 +6,8 @@
 //! answered with the position. What the counters include is known from Redis alone; this process keeps only, per code, where its last
 //! flushed record ends (`ledger.rs`), to notice when Redis stands before it.
 //!
-//! Redis stands elsewhere than expected in three cases, and one repair serves all: after a restart (an earlier run's last flush may be
-//! half in), after a batch of which a part got in, and after Redis went back in time (a failover to a replica that lagged). The code's
+//! Redis stands elsewhere than expected in three cases, and one repair (`flush/repair.rs`) serves all: after a restart (an earlier run's last
+//! flush may be half in), after a batch of which a part got in, and after Redis went back in time (a failover to a replica that lagged). The code's
 //! records behind its position are read from the journal and added. So that they can be, a segment is kept for
 //! `clicks.journal_keep` after it was flushed; but new clicks come first when the disk bound is reached.
 //!
@@ -16,10 +16,13 @@
 //! A new run begins with what earlier ones left, a segment's worth at a time: which of its records Redis lacks is asked first. A new click
 //! has to wait for that, since a position says that *everything* before it is in.
 //!
-//! A code whose counters hold what merlink didn't write keeps nobody else waiting. Its clicks stay pending, are added within a second once
-//! somebody has mended or removed the counters, and are lost, and said to be, when their segment leaves the disk before that.
+//! A code whose counters hold what merlink didn't write keeps nobody else waiting. Its clicks stay pending (`flush/refused.rs`), are added within a
+//! second once somebody has mended or removed the counters, and are lost, and said to be, when their segment leaves the disk before that.
 //!
 //! The journal's files are looked after by a thread of its own: neither a Redis that hangs nor a long repair may delay a sync.
+
+mod refused;
+mod repair;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -37,7 +40,7 @@ use tokio::sync::watch;
 
 use super::{
     FlushThread, Journal,
-    ledger::{Batch, Ledger},
+    ledger::{Batch, Ledger, PerCounter},
     segment::{SEGMENT_BYTES, segment_start},
     tally::{Calendar, Tally},
 };
@@ -45,6 +48,7 @@ use crate::{
     metrics::Metrics,
     store::{ALL_LINKS, ClickStore, Counter, Store, StoreError, Stretch},
 };
+use refused::{Refusals, Refused};
 
 /// Clicks are gathered for so long when there are few of them.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -66,9 +70,6 @@ const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Of what earlier runs left, read at once: some 450,000 clicks, a fifth of a second.
 const SLICE_BYTES: u64 = SEGMENT_BYTES;
-/// Rounds of a repair whose positions moved meanwhile, which only a Redis that goes back again and again brings about.
-const REPAIRS_MAX: usize = 5;
-
 /// When the oldest click that Redis doesn't have was made.
 #[derive(Default)]
 pub struct OldestPending(AtomicU32);
@@ -104,9 +105,6 @@ pub enum FlushError {
     Rewound,
 }
 
-/// By counter, hashed as the ledger's.
-type PerCounter<V> = HashMap<Counter, V, foldhash::fast::RandomState>;
-
 pub struct Flusher {
     journal: Arc<Journal>,
     store: ClickStore,
@@ -123,7 +121,7 @@ pub struct Flusher {
     left_by_earlier_runs: u64,
     ledger: Ledger,
     /// Clicks that damaged counters didn't take, oldest first.
-    refused: PerCounter<VecDeque<Refused>>,
+    refused: Refusals,
     /// When to look whether they were mended.
     refused_due: Instant,
     /// When positions were compared, and in which [`ClickStore::session`]. `None`: they must be before the next batch.
@@ -138,15 +136,6 @@ pub struct Flusher {
     away_since: Option<Instant>,
     /// In the last batch.
     codes: u32,
-}
-
-/// Clicks of one code in one segment that its counters didn't take.
-#[derive(Clone, Copy, Default)]
-struct Refused {
-    /// Where the last of them ends.
-    last: u64,
-    clicks: u64,
-    oldest_s: u32,
 }
 
 /// Whether there is more to do at once.
@@ -246,7 +235,7 @@ impl Flusher {
             settings,
             calendar,
             ledger: Ledger::default(),
-            refused: HashMap::default(),
+            refused: Refusals::default(),
             refused_due: Instant::now(),
             verified: None,
             kept: VecDeque::new(),
@@ -322,7 +311,7 @@ impl Flusher {
 
     /// Clicks that damaged counters didn't take.
     pub fn refused(&self) -> u64 {
-        self.refused.values().flatten().map(|refused| refused.clicks).sum()
+        self.refused.clicks()
     }
 
     /// Says that this instance has ended with all its clicks in Redis, so that its positions needn't be kept for ever. Not said, they are.
@@ -362,7 +351,7 @@ impl Flusher {
         if self.flushed < end {
             return Ok(Progress::More);
         }
-        self.settings.oldest_pending.set(self.oldest_refused_s().unwrap_or(0));
+        self.settings.oldest_pending.set(self.refused.oldest_s().unwrap_or(0));
         Ok(Progress::Done)
     }
 
@@ -402,7 +391,7 @@ impl Flusher {
         for code in damaged {
             let of_slice = slice.counters[&code];
             refused += of_slice.clicks;
-            self.keep_refused(code, of_slice);
+            self.refused.keep(code, of_slice);
         }
         let clicks = repaired.first(refused);
         for (counter, of_slice) in slice.counters {
@@ -453,13 +442,9 @@ impl Flusher {
     /// Finds the oldest click that Redis lacks: for whoever watches its age.
     fn note_oldest(&self) -> Result<(), FlushError> {
         let unread_s = self.journal.first_behind(self.flushed.max(self.this_run))?;
-        let oldest_s = self.oldest_refused_s().into_iter().chain(unread_s).min();
+        let oldest_s = self.refused.oldest_s().into_iter().chain(unread_s).min();
         self.settings.oldest_pending.set(oldest_s.unwrap_or(0));
         Ok(())
-    }
-
-    fn oldest_refused_s(&self) -> Option<u32> {
-        self.refused.values().flatten().map(|refused| refused.oldest_s).min()
     }
 
     /// Damaged counters may have been mended.
@@ -468,36 +453,9 @@ impl Flusher {
         if self.refused.is_empty() || started < self.refused_due {
             return Ok(());
         }
-        let looked = self.verify(self.refused.keys().cloned().collect()).await;
+        let looked = self.verify(self.refused.counters()).await;
         self.refused_due = started + REFUSED_INTERVAL.max(started.elapsed() * REFUSED_PAUSE);
         looked
-    }
-
-    /// Compares where Redis stands with where it should, and adds what it lacks.
-    async fn verify(&mut self, counters: Vec<Counter>) -> Result<(), FlushError> {
-        let positions = self.positions(&counters).await?;
-        let behind =
-            positions.into_iter().filter(|(counter, position)| *position < self.ledger.last(counter)).collect();
-        let again = self.repair(behind, 0, self.flushed).await?.again();
-        self.report_reapplied(again);
-        Ok(())
-    }
-
-    /// Where these counters stand, without the damaged ones.
-    async fn positions(&mut self, counters: &[Counter]) -> Result<Vec<(Counter, u64)>, FlushError> {
-        let positions = self.store.positions(counters).await?;
-        let end = self.journal.end();
-        if positions.iter().flatten().any(|position| *position > end) {
-            return Err(FlushError::Rewound);
-        }
-        Ok(self.leave_out_damaged(counters.iter().cloned().zip(positions)))
-    }
-
-    fn report_reapplied(&self, clicks: u64) {
-        if clicks > 0 {
-            self.metrics.clicks_reapplied.inc_by(clicks);
-            tracing::warn!("Redis had gone back in time: applied {clicks} clicks again");
-        }
     }
 
     /// Sends a batch, and mends the codes whose counters don't stand where it begins. Answers how many clicks damaged counters refused.
@@ -525,119 +483,10 @@ impl Flusher {
             let tally = self.ledger.in_batch(&code).expect("who refuses was sent something");
             let refused = Refused { last: tally.last, clicks: tally.clicks, oldest_s: tally.first_s };
             clicks += refused.clicks;
-            self.keep_refused(code, refused);
+            self.refused.keep(code, refused);
         }
         self.ledger.settle_batch();
         Ok(clicks)
-    }
-
-    fn keep_refused(&mut self, code: Counter, more: Refused) {
-        let refused = self.refused.entry(code).or_default();
-        match refused.back_mut().filter(|refused| segment_start(refused.last) == segment_start(more.last)) {
-            Some(refused) => {
-                refused.last = more.last;
-                refused.clicks += more.clicks;
-            }
-            None => refused.push_back(more),
-        }
-    }
-
-    /// Takes those up to `position` from the refused clicks of a code; answers how many they were.
-    fn take_refused(&mut self, counter: &Counter, position: u64) -> u64 {
-        let Some(refused) = self.refused.get_mut(counter) else { return 0 };
-        let mut clicks = 0;
-        while let Some(first) = refused.front().filter(|first| first.last <= position) {
-            clicks += first.clicks;
-            refused.pop_front();
-        }
-        if refused.is_empty() {
-            self.refused.remove(counter);
-        }
-        clicks
-    }
-
-    /// The counters that stand somewhere. Those that don't are damaged: they are said, and the others go on.
-    fn leave_out_damaged(&mut self, stands: impl Iterator<Item = (Counter, Option<u64>)>) -> Vec<(Counter, u64)> {
-        let mut whole = Vec::new();
-        for (counter, position) in stands {
-            match position {
-                Some(position) => whole.push((counter, position)),
-                None if self.damage_log.may_log() => {
-                    tracing::error!(
-                        "Redis holds what merlink didn't write: clicks:{{{counter}}}: its clicks wait until somebody mends or removes it"
-                    );
-                }
-                None => {}
-            }
-        }
-        whole
-    }
-
-    /// Adds to each code what the journal has of it between its position and `up_to`. What lies before `from`, a record's end or a
-    /// segment's start, is known to be in.
-    async fn repair(&mut self, mut positions: PerCounter<u64>, from: u64, up_to: u64) -> Result<Repaired, FlushError> {
-        let (mut to_codes, mut to_all, mut damaged) = (Added::default(), Added::default(), Vec::new());
-        let mut from = from;
-        for _ in 0..REPAIRS_MAX {
-            if positions.is_empty() {
-                break;
-            }
-            let (stretches, clicks): (Vec<Stretch>, Vec<Added>) =
-                self.read_behind(&positions, from, up_to)?.into_iter().unzip();
-            let stands = self.store.apply(&stretches, up_to).await?;
-            let counters: Vec<Counter> = stretches.into_iter().map(|stretch| stretch.counter).collect();
-            for ((counter, clicks), position) in counters.iter().zip(clicks).zip(&stands) {
-                match position {
-                    None => damaged.push(counter.clone()),
-                    Some(position) if *position != up_to => {}
-                    Some(_) if *counter == ALL_LINKS => to_all.add(clicks),
-                    Some(_) => {
-                        let refused = self.take_refused(counter, up_to);
-                        self.metrics.clicks.flushed.inc_by(refused);
-                        to_codes.add(Added { again: clicks.again.saturating_sub(refused), ..clicks });
-                    }
-                }
-            }
-            let stands = self.leave_out_damaged(counters.into_iter().zip(stands));
-            positions = stands.into_iter().filter(|(_, position)| *position != up_to).collect();
-            // Whoever stands elsewhere now may have gone back to before it.
-            from = 0;
-        }
-        if !positions.is_empty() {
-            return Err(FlushError::Unsettled);
-        }
-        Ok(Repaired { to_codes, to_all, damaged })
-    }
-
-    /// What the journal has of each code behind its position and `from`, and up to `up_to`.
-    fn read_behind(
-        &mut self,
-        positions: &PerCounter<u64>,
-        from: u64,
-        up_to: u64,
-    ) -> Result<Vec<(Stretch, Added)>, FlushError> {
-        let mut tallies: PerCounter<(Tally, Added)> = HashMap::default();
-        let from = from.max(self.journal.name().from);
-        let first = positions.values().copied().min().unwrap_or(up_to);
-        let (calendar, flushed) = (&mut self.calendar, self.flushed);
-        self.journal.scan(from.max(segment_start(first)), |record| {
-            if record.end > up_to {
-                return ControlFlow::Break(());
-            }
-            for counter in [record.code, &ALL_LINKS] {
-                if positions.get(counter).is_some_and(|position| record.end > *position) {
-                    let (tally, added) = tallies.entry(counter.into()).or_default();
-                    tally.add(record, calendar);
-                    *(if record.end <= flushed { &mut added.again } else { &mut added.first }) += 1;
-                }
-            }
-            ControlFlow::Continue(())
-        })?;
-        let stretch = |(counter, (tally, added)): (Counter, (Tally, Added))| {
-            let position = positions[&counter];
-            (Stretch { after: position, before: position, counts: tally.counts(), counter }, added)
-        };
-        Ok(tallies.into_iter().map(stretch).collect())
     }
 
     /// Removes the segments that were flushed long enough ago, or whose room is needed for new clicks.
@@ -683,8 +532,7 @@ impl Flusher {
 
     /// Damaged counters won't be given their clicks before `position` any more.
     fn give_up_refused(&mut self, position: u64) {
-        let counters: Vec<Counter> = self.refused.keys().cloned().collect();
-        let lost: u64 = counters.iter().map(|counter| self.take_refused(counter, position)).sum();
+        let lost = self.refused.take_all(position);
         if lost > 0 {
             self.metrics.clicks.lost.inc_by(lost);
             tracing::error!(
@@ -703,40 +551,6 @@ impl Flusher {
             );
             self.lost_logged = lost;
         }
-    }
-}
-
-/// What a repair came to: what was added to codes' counters and to those over all links, and the counters that turned out to be damaged.
-struct Repaired {
-    to_codes: Added,
-    to_all: Added,
-    damaged: Vec<Counter>,
-}
-
-impl Repaired {
-    /// Clicks that were counted now, each once though it counts for its code and for all links; `refused` of them only for these.
-    fn first(&self, refused: u64) -> u64 {
-        self.to_codes.first.max(self.to_all.first.saturating_sub(refused))
-    }
-
-    fn again(&self) -> u64 {
-        self.to_codes.again.max(self.to_all.again)
-    }
-}
-
-/// Clicks that a repair added.
-#[derive(Clone, Copy, Default)]
-struct Added {
-    /// Never flushed before.
-    first: u64,
-    /// Flushed before, and forgotten by Redis.
-    again: u64,
-}
-
-impl Added {
-    fn add(&mut self, more: Self) {
-        self.first += more.first;
-        self.again += more.again;
     }
 }
 

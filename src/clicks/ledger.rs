@@ -3,7 +3,7 @@
 //! Each click comes by here on its way to Redis, so that a look into one table, and nothing from the heap, is all that it costs: a counter's entry
 //! says both where it stands and where in the batch its clicks are being added up. What is done with a batch is `flush.rs`'s.
 
-use std::ops::ControlFlow;
+use std::{collections::HashMap, ops::ControlFlow};
 
 use indexmap::IndexMap;
 
@@ -19,11 +19,15 @@ const BATCH_BYTES: u64 = 2 * 1024 * 1024;
 /// Where the tally of a counter is to which the batch at hand adds nothing.
 const NOWHERE: u32 = u32::MAX;
 
+/// Codes get here only when there is a link, so nobody can choose them to collide, and the standard library's hash costs more than all else that
+/// is done with a click here.
+type Hasher = foldhash::fast::RandomState;
+
+pub type PerCounter<V> = HashMap<Counter, V, Hasher>;
+
 #[derive(Default)]
 pub struct Ledger {
-    /// Codes get here only when there is a link, so nobody can choose them to collide, and the standard library's hash costs more than all
-    /// else that is done with a click here.
-    counters: IndexMap<Counter, Standing, foldhash::fast::RandomState>,
+    counters: IndexMap<Counter, Standing, Hasher>,
     /// What the batch at hand adds, and the place in `counters` of what it is added to.
     tallies: Vec<(usize, Tally)>,
 }
