@@ -256,7 +256,7 @@ fn a_file_that_cannot_be_read_is_refused_in_words_that_help() {
         (format!("target_url\n\"{}", "x\n".repeat(200_000)).as_bytes(), "never closed"),
     ] {
         let said = refusal(&mut amy, file, 422);
-        assert!(said.replace("1000", "1,000").contains(words), "{words}: {said}");
+        assert!(said.contains(words), "{words}: {said}");
     }
     let limit = 2 * 1024 * 1024;
     let file = |bytes: usize| {

@@ -57,7 +57,7 @@ const TEMPLATE: [Field; 8] = [
 struct UploadPage<'a> {
     frame: Frame<'a>,
     columns: Vec<(&'static str, Html<'a>)>,
-    rows_max: usize,
+    rows_max: u64,
     megabytes_max: usize,
     mistake: Option<Html<'a>>,
 }
@@ -238,7 +238,7 @@ fn upload_page(app: &App, officer: &SignedIn, mistake: Option<Html<'_>>, status:
     let page = UploadPage {
         frame: Frame::of(app, officer, Section::Links),
         columns,
-        rows_max: ROWS_MAX,
+        rows_max: ROWS_MAX as u64,
         megabytes_max: FILE_BYTES_MAX / (1024 * 1024),
         mistake,
     };
@@ -267,7 +267,7 @@ fn file_mistake<'w>(words: &'w Language, error: &FileError) -> Html<'w> {
         FileError::Utf16 => words.upload_utf16(),
         FileError::UnknownColumns(columns) => words.upload_unknown_columns(columns),
         FileError::RepeatedColumn(column) => words.upload_repeated_column(column),
-        FileError::TooManyRows => words.upload_too_many_rows(ROWS_MAX),
+        FileError::TooManyRows => words.upload_too_many_rows(words.number(ROWS_MAX as u64)),
         FileError::RowTooLong => words.upload_row_too_long(),
     }
 }
