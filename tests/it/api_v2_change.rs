@@ -234,6 +234,8 @@ fn history_comes_in_pages_and_answers_what_the_link_was_at_a_time() {
     assert_eq!(then["link"].get("clicks"), None, "how often it was followed is no part of its past");
     let now = at("2126-01-01T00:00:00%2B08:00").assert_v2("from today on", 200);
     assert_eq!((&now["link"]["version"], &now["link"]["description"]), (&json!(250), &json!("change 248")));
+    let plus = at("2126-01-01T00:00:00+08:00").assert_v2("with the plus as people write it", 200);
+    assert_eq!(plus, now);
     at("2020-01-01T00:00:00Z").assert_problem("before it was made", 404, "not-found");
     for (query, places) in [
         ("at=yesterday", &["at"][..]),

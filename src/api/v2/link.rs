@@ -239,6 +239,14 @@ pub fn parse_time(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| "must be a time before 9999-12-30, as 2026-01-31T23:59:59Z (RFC 3339)".to_owned())
 }
 
+/// The same where a plus sign means a space and few write it as `%2B`: `2026-01-31T23:59:59+08:00`.
+pub fn parse_time_in_query(text: &str) -> Result<Timestamp, String> {
+    match text.rsplit_once(' ') {
+        Some((time, offset)) if time.contains(':') => parse_time(&format!("{time}+{offset}")),
+        _ => parse_time(text),
+    }
+}
+
 /// RFC 3339 in UTC, with milliseconds.
 pub fn time(at: Timestamp) -> String {
     format!("{at:.3}")

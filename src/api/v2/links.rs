@@ -21,7 +21,7 @@ use super::{
     kind::Kind,
     link::{
         LinkBody, LinkFields, LinkPatchBody, NewLinkBody, Rules, code_in_path, etag, expected_versions, no_such_link,
-        parse_owner, parse_state, parse_time, read_change, read_wish, time,
+        parse_owner, parse_state, parse_time_in_query, read_change, read_wish, time,
     },
     problem::{Problem, ProblemBody},
     texts::{EmailText, TagText},
@@ -284,7 +284,7 @@ pub enum PastBody {
 )]
 pub async fn history(call: Call<LinksRead>, code: Path<String>) -> Result<HttpResponse, Problem> {
     let mut parameters = Parameters::of(call.request.query_string());
-    let at = parameters.one("at", parse_time);
+    let at = parameters.one("at", parse_time_in_query);
     let limit = parameters.one("limit", number(1, PAGE_MAX));
     let upto = parameters.one("cursor", |text| text.parse::<u64>().map_err(|_| "is no cursor of this list"));
     if at.is_some() && (limit.is_some() || upto.is_some()) {
