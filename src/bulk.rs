@@ -3,7 +3,13 @@
 //! What a row says is read elsewhere, and each front has words of its own for what is wrong with one; so a row's mistake is whatever can be
 //! made of the two that are found here.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use futures_util::{Stream, StreamExt as _, stream};
 use jiff::Timestamp;
@@ -21,6 +27,10 @@ pub const ROWS_MAX: usize = 1_000;
 
 /// Creations under way at once: some, and a good part of the pool's connections for others.
 const AT_ONCE: usize = 6;
+
+/// Rows in a row that the store didn't take, after which the others aren't tried: one round may have met a hiccup, and each costs the time
+/// that the store is given to answer. Minutes, if a thousand rows found out one after the other.
+const FAILURES_MAX: usize = 2 * AT_ONCE;
 
 /// Why a row that is fine by itself creates no link.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,21 +81,37 @@ pub async fn refuse_taken_codes<E: From<Refused>>(
     Ok(())
 }
 
-/// Creates what is wished for, row by row in their order, and passes mistakes on.
+/// Creates what is wished for, row by row in their order, and passes mistakes on. When the store has gone, the rest fails without waiting.
 pub fn create<'a, E: From<CreateError> + 'a>(
     app: &'a App,
     wishes: Vec<Result<Wish, E>>,
     attempt: &'a Attempt,
     by: &'a Actor,
 ) -> impl Stream<Item = Result<Link, E>> + 'a {
-    let created = wishes.into_iter().enumerate().map(move |(index, wish)| async move {
-        // Each row is an attempt of its own, so that a repetition finds what each created.
-        let attempt = Attempt {
-            at: created_at(attempt, index),
-            seed: attempt.seed.as_ref().map(|seed| format!("{seed} {index}")),
-            mark: attempt.mark.as_ref().map(|mark| format!("{mark}-{index}")),
-        };
-        Ok(links::create(app, wish?, &attempt, by).await?)
+    let failures = Arc::new(AtomicUsize::new(0));
+    let created = wishes.into_iter().enumerate().map(move |(index, wish)| {
+        let failures = Arc::clone(&failures);
+        async move {
+            let wish = wish?;
+            if failures.load(Ordering::Relaxed) >= FAILURES_MAX {
+                let away = StoreError::Unavailable("it didn't answer for the rows before".to_owned());
+                return Err(CreateError::from(away).into());
+            }
+            // Each row is an attempt of its own, so that a repetition finds what each created.
+            let attempt = Attempt {
+                at: created_at(attempt, index),
+                seed: attempt.seed.as_ref().map(|seed| format!("{seed} {index}")),
+                mark: attempt.mark.as_ref().map(|mark| format!("{mark}-{index}")),
+            };
+            let created = links::create(app, wish, &attempt, by).await;
+            match &created {
+                Err(CreateError::Store(StoreError::Unavailable(_))) => _ = failures.fetch_add(1, Ordering::Relaxed),
+                Ok(_) | Err(CreateError::CodeTaken(_) | CreateError::Store(StoreError::Corrupt(_))) => {
+                    failures.store(0, Ordering::Relaxed);
+                }
+            }
+            Ok(created?)
+        }
     });
     stream::iter(created).buffered(AT_ONCE)
 }

@@ -1,11 +1,15 @@
 //! `POST /batch` and `GET /export`: many links in one request, and all of them in one answer.
 
+use std::{thread, time::Duration};
+
 use serde_json::{Value, json};
 
 use crate::{
     api_v2::{Program, TARGET},
-    harness::{Home, Server},
+    harness::{Home, Server, eventually},
     http::Answer,
+    proxy::Proxy,
+    redis_server::RedisServer,
 };
 
 const HEADER: &str =
@@ -208,6 +212,32 @@ fn a_batch_and_an_export_ask_for_their_scopes() {
     let answer = batch(&writer, "", "application/json", &other).assert_v2("somebody else's", 200);
     assert_eq!(results(&answer), [row(1, 403, "forbidden")]);
     reader.get("/export?limit=1").assert_mistakes("parameters", &["limit"]);
+}
+
+#[test]
+fn a_batch_whose_store_goes_is_answered_row_by_row_without_waiting_for_each() {
+    let redis = RedisServer::on_tcp();
+    let proxy = Proxy::before(redis.address());
+    let server = Home::new().set("redis.url", proxy.url()).start();
+    server.expect_log("redis");
+    let amy = server.program("amy@agency.gov.sg");
+    let rows = Value::from(vec![json!({"target_url": TARGET}); 1000]).to_string();
+    // So that it is under way for long enough.
+    proxy.delay(Duration::from_millis(10));
+    let answer = thread::scope(|scope| {
+        let sent = scope.spawn(|| batch(&amy, "", "application/json", &rows));
+        let created = || server.metrics().with("merlink_links_created_total", &[("source", "bulk")]);
+        eventually("the first are created", || (created() > 0.0).then_some(()));
+        redis.freeze();
+        // Within the client's patience; each row alone would take a second.
+        sent.join().expect("is answered")
+    });
+    redis.thaw();
+    let answer = answer.assert_v2("the store went", 200);
+    let statuses: Vec<u64> = results(&answer).into_iter().map(|(_, status, _)| status).collect();
+    assert_eq!((statuses.len(), statuses.first(), statuses.last()), (1000, Some(&201), Some(&503)));
+    assert!(statuses.iter().all(|status| [201, 503].contains(status)), "{statuses:?}");
+    server.await_ready();
 }
 
 #[test]
