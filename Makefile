@@ -80,7 +80,7 @@ deb: ## build the Debian package, target/debian/merlink_*.deb
 	$(RELEASE)
 	cargo deb --locked --no-build
 
-test-alerts: ## break two nodes under a real Prometheus: each fault must call with its own alert and no other (3 minutes)
+test-alerts: ## break two nodes under a real Prometheus: each fault must call with its own alert and no other (4 minutes)
 	@scripts/setup.sh test
 	$(RELEASE)
 	@scripts/test-alerts.sh

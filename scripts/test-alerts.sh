@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Breaks a real two-node Merlink under the eyes of a real Prometheus that has the real rules, and sees that each fault calls with its own
 # alert, with no other, and that the alert ends with the fault. Durations are a thirtieth of the rules', made from them by sed, so that
-# all of it takes some three minutes; thresholds are as they are.
+# all of it takes some four minutes; thresholds are as they are.
 #
 #   scripts/test-alerts.sh [BINARY]       target/release/merlink if not said; `make test-alerts` builds it first
 #
@@ -12,8 +12,8 @@ PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 merlink=$(realpath "${1:-target/release/merlink}")
 work=$(mktemp -d)
-port=$((20000 + RANDOM % 20000))
-prometheus=$port node_a=$((port + 1)) node_b=$((port + 2)) redis=$((port + 5))
+port=$((20000 + RANDOM % 12000))
+prometheus=$port node_a=$((port + 1)) node_b=$((port + 2)) redis=$((port + 5)) collector=$((port + 6))
 pids=() mounted=
 
 main() {
@@ -25,6 +25,7 @@ main() {
         mount -t tmpfs -o size=512m tmpfs "$work/b"
     fi
     start_redis
+    start_collector
     start_node a "$node_a"
     start_node b "$node_b"
     local key
@@ -66,6 +67,13 @@ main() {
     calls_and_nothing_else MerlinkUnknownCodeFlood
     kill "$flood"
     ends
+
+    say "the collector of traces is killed while an officer's program works"
+    work_with "$key" & pids+=($!)
+    kill -9 "$collector_pid"
+    calls_and_nothing_else MerlinkTracesLost
+    start_collector
+    ends
     say "all as the rules say"
 }
 
@@ -81,10 +89,33 @@ start_redis() {
 start_node() { # NAME PORT
     env MERLINK_DATA_DIR="$work/$1/data" MERLINK_PUBLIC__LISTEN="127.0.0.1:$2" MERLINK_OPERATOR__LISTEN="127.0.0.1:$(($2 + 2))" \
         MERLINK_REDIS__URL="redis://127.0.0.1:$redis" MERLINK_CLICKS__JOURNAL_BYTES_MAX=64MiB \
+        MERLINK_TRACES__OTLP_URL="http://127.0.0.1:$collector/v1/traces" \
         "$merlink" serve >>"$work/$1.log" 2>&1 &
     printf -v "$1_pid" %s $!
     pids+=($!)
     until curl -sf -o /dev/null "http://127.0.0.1:$(($2 + 2))/readyz"; do sleep 0.1; done
+}
+
+# Takes all that it is sent.
+start_collector() {
+    python3 -c '
+import http.server, sys
+class Collector(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Collector).serve_forever()' "$collector" 2>"$work/collector.log" &
+    collector_pid=$!
+    pids+=("$collector_pid")
+}
+
+# Some five requests a second to the API.
+work_with() { # KEY
+    while :; do
+        curl -s -o /dev/null --rate 5/s "http://127.0.0.1:$node_a/api/v1/urls?limit=1&offset=[0-99]" -H "Authorization: Bearer $1" || sleep 0.2
+    done
 }
 
 # Some 20 visits a second, if not said otherwise, for as long as the test lasts; a node that is away is tried again.
