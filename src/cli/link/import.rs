@@ -73,17 +73,16 @@ pub async fn run(config: &Config, file: &Path, owner: Option<Email>, how: How) -
     };
     let in_file = |error: ReadError| format!("{}: {error}", file.display());
     let input = Input::open(file).map_err(|error| in_file(error.into()))?;
-    let (size, done) = (input.size, Arc::clone(&input.done));
+    let size = input.size;
     let now = rules.now;
     let mut reading = Reading::start(input, &rules).map_err(in_file)?;
     let mut report = Report::new(how);
     with_store(config, async |store| {
         let ahead = stream::unfold(&mut reading.chunks, async |chunks| Some((chunks.recv().await?, chunks)));
-        let mut outcomes =
-            std::pin::pin!(ahead.map(|ahead| bring_in(store, ahead, now, how.dry_run)).buffered(UNDER_WAY));
-        while let Some(outcomes) = outcomes.next().await {
-            let part = size.map(|size| ratio(done.load(Ordering::Relaxed), size));
-            report.add(outcomes?, part)?;
+        let bring_in = async |ahead: Ahead| (ahead.read, bring_in(store, ahead.rows, now, how.dry_run).await);
+        let mut outcomes = std::pin::pin!(ahead.map(bring_in).buffered(UNDER_WAY));
+        while let Some((read, outcomes)) = outcomes.next().await {
+            report.add(outcomes?, size.map(|size| ratio(read, size)))?;
         }
         Ok(())
     })
@@ -142,7 +141,11 @@ struct ReadRow {
 }
 
 /// Some rows that a thread is reading.
-type Ahead = oneshot::Receiver<Vec<ReadRow>>;
+struct Ahead {
+    rows: oneshot::Receiver<Vec<ReadRow>>,
+    /// Bytes of the file up to them, about.
+    read: u64,
+}
 
 /// Records to be read as rows, and who waits for them.
 type Work = (Vec<Record>, oneshot::Sender<Vec<ReadRow>>);
@@ -163,6 +166,7 @@ impl Reading {
         let (say_dialect, dialect) = mpsc::sync_channel(1);
         // The reader isn't one that can be handed from thread to thread, so it is made where it is used.
         let file_thread = thread::spawn(move || {
+            let done = Arc::clone(&input.done);
             let mut reader = match Reader::new(input) {
                 Ok(reader) => reader,
                 Err(error) => {
@@ -171,7 +175,7 @@ impl Reading {
                 }
             };
             let _ = say_dialect.send(Ok((reader.dialect(), reader.ignored().to_vec())));
-            take_apart(&mut reader, &work, &send_chunks)
+            take_apart(&mut reader, &done, &work, &send_chunks)
         });
         let (dialect, ignored) = dialect.recv().expect("the thread says what it has found")?;
         announce(dialect, &ignored);
@@ -198,6 +202,7 @@ impl Reading {
 
 fn take_apart(
     reader: &mut Reader<Input>,
+    done: &AtomicU64,
     work: &mpsc::SyncSender<Work>,
     chunks: &async_mpsc::Sender<Ahead>,
 ) -> Result<(), ReadError> {
@@ -213,7 +218,8 @@ fn take_apart(
                 break None;
             }
         };
-        let (answer, ahead) = oneshot::channel();
+        let (answer, rows) = oneshot::channel();
+        let ahead = Ahead { rows, read: done.load(Ordering::Relaxed) };
         let nobody_wants_more = chunks.blocking_send(ahead).is_err() || work.send((records, answer)).is_err();
         if let Some(ended) = ended {
             return ended;
@@ -260,11 +266,11 @@ enum Outcome {
 /// Creates the links of some rows, or says what would become of them.
 async fn bring_in(
     store: &Store,
-    ahead: Ahead,
+    rows: oneshot::Receiver<Vec<ReadRow>>,
     now: Timestamp,
     dry_run: bool,
 ) -> Result<Vec<(ReadRow, Outcome)>, Failure> {
-    let rows = ahead.await.map_err(|_| "a thread that reads rows has ended: this is a fault of merlink's")?;
+    let rows = rows.await.map_err(|_| "a thread that reads rows has ended: this is a fault of merlink's")?;
     let mut outcomes: Vec<(ReadRow, Outcome)> = Vec::with_capacity(rows.len());
     let mut open: Vec<usize> = Vec::new();
     for mut read in rows {
