@@ -361,13 +361,13 @@ impl LinkCache {
         self.prove_since(NEVER);
     }
 
-    /// Ends the time of proof that there is, if there is one, and begins the next.
+    /// Ends the time of proof that there is, if there is one, and begins the next. Who finds a link unproven waits until it is known since when.
     fn prove_since(&self, since_ms: u64) {
+        let mut proofs = self.past_proofs.write().unwrap_or_else(PoisonError::into_inner);
         let (before_ms, now_ms) = (self.proven_since_ms.swap(since_ms, Ordering::AcqRel), self.clock_ms());
         if before_ms > now_ms {
             return;
         }
-        let mut proofs = self.past_proofs.write().unwrap_or_else(PoisonError::into_inner);
         proofs.retain(|proof| now_ms.saturating_sub(*proof.end()) <= self.serve_stale_for_ms);
         if proofs.len() == PROOFS_MAX {
             proofs.remove(0);

@@ -56,6 +56,9 @@ mod flag {
     pub const BEING_REVALIDATED: u8 = 8;
 }
 
+// A byte more, and a usual link takes 32 more.
+const _: () = assert!(size_of::<Facts>() == 16);
+
 const EXPIRY_BYTES: usize = size_of::<i64>();
 
 impl CachedLink {
