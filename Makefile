@@ -1,7 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build deb slow-clients validate test-alerts test test-faults test-api test-clients openapi lint format bench budget setup clean help
+.PHONY: run build deb slow-clients validate test-alerts test test-strangers test-faults test-api test-clients openapi lint format bench budget setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -42,6 +42,13 @@ test-faults: ## break everything under load for 20 minutes, and compare every co
 	MERLINK_TEST_ROLLING_REDIRECTS_PER_SECOND=$(ROLLING_RATE) \
 	cargo test --locked --release --test it -- --nocapture --test-threads=1 \
 		runs:: sentinel::redirects_go_on cluster::redirects_go_on faults::replies_lost behind_nginx::a_rolling_restart restore::
+
+test-strangers: ## attack the service as a stranger with a script would, at full size, and print what each attack came to
+	@scripts/setup.sh test
+	@rm -f target/strangers.md
+	MERLINK_TEST_STRANGERS_FULL=1 MERLINK_TEST_STRANGERS_TABLE=$(CURDIR)/target/strangers.md \
+	cargo test --locked --release --test it -- --test-threads=1 strangers::
+	@printf '| attack | bound | measured |\n|---|---|---|\n'; sort target/strangers.md
 
 # Against a real server, which it starts. CASES=20000 is what the API is judged by; the summary says how many there were.
 test-api: ## invent requests to API v2 by its own document, and compare each answer with it

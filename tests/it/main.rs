@@ -79,6 +79,7 @@ mod overload;
 mod restore;
 mod runs;
 mod sentinel;
+mod strangers;
 mod tls;
 
 mod layering;
