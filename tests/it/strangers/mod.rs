@@ -3,6 +3,8 @@
 //! `make test` runs them small, `make test-strangers` at full size with a release build, and prints the table of what each came to. A module holds
 //! the attacks on one part of the service; each of its tests calls [`report`] once for every figure.
 
+#![allow(dead_code)]
+
 use std::io::Write as _;
 
 use crate::runs::length_of_run;
