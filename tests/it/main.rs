@@ -77,6 +77,7 @@ mod nodes;
 mod outage;
 mod overload;
 mod restore;
+mod runbook;
 mod runs;
 mod sentinel;
 mod strangers;

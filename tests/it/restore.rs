@@ -1,4 +1,4 @@
-//! The drill of docs/operations.md, "Backup and restore": everything that Redis had is lost, and comes back from a backup and the journals.
+//! The drill of docs/operations.md, "Restore": everything that Redis had is lost, and comes back from a backup and the journals.
 
 use std::{
     collections::BTreeMap,
