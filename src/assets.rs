@@ -47,8 +47,10 @@ impl Asset {
     pub fn content_security_policy(&self) -> &'static str {
         let has_style = |text: &[u8]| text.windows(6).any(|window| window == b"<style" || window == b"style=");
         match self.kind {
-            Kind::Svg if has_style(&self.content) => "default-src 'none'; style-src 'unsafe-inline'; sandbox",
-            Kind::Svg | Kind::Png => "default-src 'none'; sandbox",
+            Kind::Svg if has_style(&self.content) => {
+                "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+            }
+            Kind::Svg | Kind::Png => "default-src 'none'; frame-ancestors 'none'; sandbox",
         }
     }
 }

@@ -11,7 +11,7 @@ use actix_web::{
     dev::Payload,
     http::{
         Method,
-        header::{COOKIE, HeaderValue, SET_COOKIE},
+        header::{CLEAR_SITE_DATA, COOKIE, HeaderValue, SET_COOKIE},
     },
     web::Data,
 };
@@ -107,7 +107,7 @@ impl SignedIn {
     /// When the store can't be asked: the session goes on.
     pub async fn end(&self, app: &App, response: &mut HttpResponse) -> Result<(), StoreError> {
         app.store.end_session(&self.secret.session_id(), Some(&self.email)).await?;
-        set_cookie(app, response, None);
+        forget(app, response);
         Ok(())
     }
 
@@ -119,7 +119,7 @@ impl SignedIn {
     pub async fn end_everywhere(&self, app: &App, response: &mut HttpResponse) -> Result<(), StoreError> {
         app.store.end_all_sessions(&self.email).await?;
         app.store.end_session(&self.secret.session_id(), None).await?;
-        set_cookie(app, response, None);
+        forget(app, response);
         Ok(())
     }
 }
@@ -202,6 +202,12 @@ fn secret_of(app: &App, request: &HttpRequest) -> Option<BrowserSecret> {
     let headers = request.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok());
     let mut pairs = headers.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(found, _)| *found == name)?.1.parse().ok()
+}
+
+/// Takes the cookie away, and the pages that the browser still has in memory for its back button.
+fn forget(app: &App, response: &mut HttpResponse) {
+    set_cookie(app, response, None);
+    response.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
 }
 
 /// `None` takes the cookie away. Without an age it ends with the browser; the session's own end is the store's.

@@ -10,8 +10,11 @@ use super::{Language, Languages, Part};
 /// forwarded, hardly use themselves.
 pub const PARAMETER: &str = "page-lang";
 
-/// Remembers the choice. It says nothing else about the visitor.
+/// The cookie that remembers the choice. It says nothing else about the visitor.
 const COOKIE: &str = "lang";
+
+/// The same cookie where the service has an `https` address: with this prefix no other host can set it (RFC 6265bis, 4.1.3.2).
+const HOST_COOKIE: &str = "__Host-lang";
 
 /// A year.
 const COOKIE_FOR_S: u32 = 365 * 24 * 60 * 60;
@@ -81,9 +84,9 @@ impl Languages {
 impl Choice<'_> {
     /// The cookie that keeps a new choice; `None` when there is nothing new to keep.
     pub fn cookie(&self, secure: bool) -> Option<HeaderValue> {
-        let secure = if secure { "; Secure" } else { "" };
+        let (name, secure) = if secure { (HOST_COOKIE, "; Secure") } else { (COOKIE, "") };
         let tag = &self.language.tag;
-        let cookie = format!("{COOKIE}={tag}; Path=/; Max-Age={COOKIE_FOR_S}; HttpOnly; SameSite=Lax{secure}");
+        let cookie = format!("{name}={tag}; Path=/; Max-Age={COOKIE_FOR_S}; HttpOnly; SameSite=Lax{secure}");
         self.is_new.then(|| HeaderValue::from_str(&cookie).expect("a language tag is letters, digits and hyphens"))
     }
 }
@@ -93,12 +96,16 @@ fn asked_for(query: &str) -> Option<&str> {
     query.split('&').find_map(|pair| pair.strip_prefix(PARAMETER)?.strip_prefix('='))
 }
 
+/// The remembered choice. The prefixed cookie wins: over `https` another host can set the plain one.
 fn cookie(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get_all(header::COOKIE)
-        .filter_map(|cookies| cookies.to_str().ok())
-        .flat_map(|cookies| cookies.split(';'))
-        .find_map(|cookie| cookie.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+    let named = |name: &str| {
+        headers
+            .get_all(header::COOKIE)
+            .filter_map(|cookies| cookies.to_str().ok())
+            .flat_map(|cookies| cookies.split(';'))
+            .find_map(|cookie| cookie.trim().strip_prefix(name)?.strip_prefix('='))
+    };
+    named(HOST_COOKIE).or_else(|| named(COOKIE))
 }
 
 /// In thousandths. No weight is the highest, a malformed one none.
@@ -196,7 +203,12 @@ mod tests {
         assert_eq!(choose("lang=ta", Some("x=1&page-lang=ta")), ("ta".to_owned(), None), "nothing new");
         let (tag, cookie) = choose("lang=ta", Some("page-lang=en&x=1"));
         assert_eq!(tag, "en");
-        assert_eq!(cookie.as_deref(), Some("lang=en; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax; Secure"));
+        assert_eq!(cookie.as_deref(), Some("__Host-lang=en; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax; Secure"));
+        assert_eq!(
+            choose("lang=ta; __Host-lang=en", None),
+            ("en".to_owned(), None),
+            "the plain one can be another host's"
+        );
         for nonsense in ["page-lang=fr", "page-lang=", "page-lang", "page-lang=en%0d%0aX:y", "xpage-lang=en"] {
             assert_eq!(choose("lang=tax", Some(nonsense)), ("ms".to_owned(), None), "{nonsense}");
         }

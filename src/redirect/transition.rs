@@ -19,6 +19,9 @@ use crate::{
 /// Says that this browser has seen the page for this code. It holds nothing else, and goes to no other path.
 const SEEN: &str = "seen=1";
 
+/// The same where the service has an `https` address: browsers take a name with this prefix over `https` only. `__Host-` would want `Path=/`.
+const SECURE_SEEN: &str = "__Secure-seen=1";
+
 /// 90 days: long enough for a letter that lies about, short enough to be asked to look again some day.
 const SEEN_FOR_S: u32 = 90 * 24 * 60 * 60;
 
@@ -34,7 +37,8 @@ pub fn is_due(setting: TransitionPage, visitor: Visitor, headers: &HeaderMap) ->
 
 fn has_seen(headers: &HeaderMap) -> bool {
     headers.get_all(header::COOKIE).any(|cookies| {
-        cookies.as_bytes().split(|byte| *byte == b';').any(|cookie| cookie.trim_ascii() == SEEN.as_bytes())
+        let mut each = cookies.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+        each.any(|cookie| cookie == SEEN.as_bytes() || cookie == SECURE_SEEN.as_bytes())
     })
 }
 
@@ -65,18 +69,19 @@ pub fn answer(
     let mut response = fixed::html(app, choice, StatusCode::OK, page);
     // A page fetched ahead was seen by nobody.
     if app.config.redirect.transition_page == TransitionPage::FirstVisit && visitor.click != Click::Prefetch {
-        let secure = if app.config.public.base_url.is_https() { "; Secure" } else { "" };
-        set_cookie(&mut response, &visit.code, secure);
+        let is_https = app.config.public.base_url.is_https();
+        set_cookie(&mut response, &visit.code, is_https);
         // A cookie's path knows upper and lower case and punctuation. Who follows `/ABC.` out of a message follows it so again.
         if *path != *visit.code && !path.contains(';') {
-            set_cookie(&mut response, path, secure);
+            set_cookie(&mut response, path, is_https);
         }
     }
     response
 }
 
-fn set_cookie(response: &mut HttpResponse, path: &str, secure: &str) {
-    let cookie = format!("{SEEN}; Path=/{path}; Max-Age={SEEN_FOR_S}; HttpOnly; SameSite=Lax{secure}");
+fn set_cookie(response: &mut HttpResponse, path: &str, is_https: bool) {
+    let (seen, secure) = if is_https { (SECURE_SEEN, "; Secure") } else { (SEEN, "") };
+    let cookie = format!("{seen}; Path=/{path}; Max-Age={SEEN_FOR_S}; HttpOnly; SameSite=Lax{secure}");
     if let Ok(value) = HeaderValue::from_str(&cookie) {
         response.headers_mut().append(header::SET_COOKIE, value);
     }

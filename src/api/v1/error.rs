@@ -7,13 +7,20 @@ use actix_web::{
     body::BoxBody,
     http::{
         StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
     },
 };
 use serde::Serialize;
 
 use super::validate::{self, Invalid};
-use crate::{admission::Crowded, api::body, auth::AuthError, domain::Scope, links::CreateError, store::StoreError};
+use crate::{
+    admission::Crowded,
+    api::{self, body},
+    auth::AuthError,
+    domain::Scope,
+    links::CreateError,
+    store::StoreError,
+};
 
 /// After an outage's answer it is worth trying again in this long: Redis restarts in less.
 const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(5);
@@ -142,6 +149,7 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
         .insert_header((CONTENT_TYPE, "application/json; charset=utf-8"))
         .insert_header((CACHE_CONTROL, "no-store"))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((CONTENT_SECURITY_POLICY, api::CONTENT_SECURITY_POLICY))
         .body(serde_json::to_vec(body).expect("answers are plain structs of text and numbers"))
 }
 

@@ -12,8 +12,8 @@ use actix_web::{
     http::{
         StatusCode,
         header::{
-            ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
-            X_CONTENT_TYPE_OPTIONS,
+            ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+            WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
         },
     },
     middleware::Next,
@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 use super::kind::Kind;
 use crate::{
     admission::Crowded,
-    api::{body::BodyError, observe::RequestId},
+    api::{self, body::BodyError, observe::RequestId},
     auth::AuthError,
     bulk::Refused,
     limits::Left,
@@ -259,6 +259,7 @@ pub async fn dress(request: ServiceRequest, next: Next<BoxBody>) -> Result<Servi
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(api::CONTENT_SECURITY_POLICY));
     if let Some(RateLimit(left)) = request.extensions().get::<RateLimit>() {
         headers.insert(RATE_LIMIT, HeaderValue::from(left.limit));
         headers.insert(RATE_REMAINING, HeaderValue::from(left.remaining));
