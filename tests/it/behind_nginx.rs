@@ -132,7 +132,8 @@ fn redirects_and_the_api_go_through_with_tls_and_http_2() {
     let (_, answer) = nginx.curl(&["-o", "/dev/null", "-w", shown], "/form");
     assert_eq!(answer, format!("302 2 {TARGET}"));
     let (_, head) = nginx.curl(&["-I"], "/form");
-    assert!(head.to_lowercase().contains("strict-transport-security: max-age=31536000"), "{head}");
+    let strict = "strict-transport-security: max-age=31536000; includesubdomains";
+    assert!(head.to_lowercase().contains(strict), "{head}");
     assert!(head.to_lowercase().contains("cache-control: no-store"), "what Merlink says arrives: {head}");
     let key = format!("Authorization: Bearer {}", amy.key);
     assert_eq!(nginx.status(&["-H", &key], "/api/v1/urls"), "200");
@@ -143,6 +144,40 @@ fn redirects_and_the_api_go_through_with_tls_and_http_2() {
     let plain = crate::http::Request::new(nginx.plain, "GET", "/form").send();
     assert_eq!((plain.status, plain.header("location").is_some_and(|to| to.starts_with("https://"))), (308, true));
     amy.sees_clicks("form", 1);
+}
+
+#[test]
+fn a_key_sent_without_tls_is_refused_and_not_led_on() {
+    let redis = RedisServer::start();
+    let node = node(&redis);
+    let nginx = Nginx::before([node.public_address(), node.public_address()]);
+    let key = node.key("amy@agency.gov.sg");
+    let ask = |path: &str| {
+        let mut connection = crate::http::Connection::open(nginx.plain).expect("nginx listens");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: go.agency.gov.sg\r\nAuthorization: Bearer {key}\r\n\r\n");
+        connection.write(head.as_bytes()).expect("is sent");
+        connection.read_answer("GET").expect("is answered")
+    };
+    for path in ["/api/v1/urls", "/api/v2/links?limit=1", "/api", "/%61pi/v2/links", "//api/v2/links"] {
+        let answer = ask(path);
+        assert_eq!((answer.status, answer.header("location")), (403, None), "{path}");
+    }
+    for path in ["/api-guide", "/console/login"] {
+        let (answer, to) = (ask(path), format!("https://go.agency.gov.sg{path}"));
+        assert_eq!((answer.status, answer.header("location")), (308, Some(to.as_str())), "a person's browser");
+    }
+}
+
+#[test]
+fn an_old_cipher_is_refused() {
+    let redis = RedisServer::start();
+    let node = node(&redis);
+    let nginx = Nginx::before([node.public_address(), node.public_address()]);
+    let code_of =
+        |cipher: &str| nginx.curl(&["-o", "/dev/null", "--tls-max", "1.2", "--ciphers", cipher], "/robots.txt").0;
+    assert_eq!(code_of("ECDHE-ECDSA-AES128-GCM-SHA256"), Some(0));
+    // CBC instead of an AEAD. curl's 35: the handshake fails.
+    assert_eq!(code_of("ECDHE-ECDSA-AES128-SHA"), Some(35));
 }
 
 #[test]
