@@ -1,7 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build deb slow-clients validate test-alerts test test-strangers test-faults test-api test-clients openapi lint format bench budget setup clean help
+.PHONY: run build deb slow-clients validate test-alerts test test-strangers test-histories test-faults test-api test-clients openapi lint format bench budget setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -49,6 +49,13 @@ test-strangers: ## attack the service as a stranger with a script would, at full
 	MERLINK_TEST_STRANGERS_FULL=1 MERLINK_TEST_STRANGERS_TABLE=$(CURDIR)/target/strangers.md \
 	cargo test --locked --release --test it -- --test-threads=1 strangers::
 	@printf '| attack | bound | measured |\n|---|---|---|\n'; sort target/strangers.md
+
+# A quarter of an hour. A history that contradicts Redis is shrunk to the steps that it takes, and printed.
+HISTORIES ?= 10000
+
+test-histories: ## draw random histories of edits, restores and restarts, and compare what nodes answer with Redis
+	@scripts/setup.sh test
+	MERLINK_TEST_HISTORIES=$(HISTORIES) cargo test --locked --release --test it -- --nocapture histories::
 
 # Against a real server, which it starts. CASES=20000 is what the API is judged by; the summary says how many there were.
 test-api: ## invent requests to API v2 by its own document, and compare each answer with it

@@ -5,6 +5,9 @@
 //! it is when Redis can't be asked, for up to `redirect.serve_stale_for` after it was last proven. A proven entry older than `redirect.revalidate_after` is
 //! served, and checked in the background, many at once (`cache/revalidate.rs`).
 //!
+//! Versions order the changes of one run of Redis alone. A Redis that was restored, or a replica that took over, draws lost versions again, so
+//! an entry checked before the subscription began is compared with Redis whatever its version, and Redis' latest answer wins.
+//!
 //! Concurrent misses of one code make one look-up; a load that a change overtook is not kept; look-ups in flight are bounded, and after some
 //! that failed none is tried for a moment, so that a slow Redis costs one citizen its deadline and not all of them. Codes that don't exist are
 //! remembered for 3 s, apart, so that a flood of guesses can't push links out.
@@ -311,15 +314,11 @@ impl LinkCache {
         if link.version() < announced {
             return Resolution::Found(link);
         }
-        // What is known never goes back, whatever a replica or a restored Redis says.
-        let link = match self.links.peek(code.as_str().as_bytes()) {
-            Some(known) if known.version() > link.version() => known.checked_again(asked_at_ms),
-            Some(known) => {
-                link.set_visits(known.visits());
-                link
-            }
-            None => link,
-        };
+        // The latest answer counts, also when its version is lower: a restored Redis, or a replica that took over, may lack changes and draw
+        // their versions again (docs/adr/0011).
+        if let Some(known) = self.links.peek(code.as_str().as_bytes()) {
+            link.set_visits(known.visits());
+        }
         self.unknown.remove(code);
         self.links.insert(link.clone(), link.clone());
         Resolution::Found(link)

@@ -23,7 +23,7 @@ pub enum Connection {
 }
 
 /// A server that takes writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Primary {
     /// The one that the connection leads to.
     Only,

@@ -3,9 +3,10 @@
 //! Messages and proofs come over one connection (RESP3 allows commands beside a subscription), and a message is handed on as it is read: so
 //! when a proof's answer is there, everything that was published before it has been heard.
 //!
-//! What is proven depends on what may go wrong. One Redis: that it answers. A primary: also that it is one still, and that the Sentinels
-//! name no other. A Cluster's node gets the messages of all nodes over the Cluster's own wires, so: that it sees a whole Cluster; and when
-//! there was a failover, messages of the node that failed may be missing, which is told apart from a subscription that is lost.
+//! A proof depends on what may go wrong. One Redis: it answers, and its data still descend from the same history. A primary: the same, it is still a
+//! primary, and the Sentinels name no other. A Cluster's node relays the messages of all nodes: it sees a whole Cluster, and no failover
+//! happened. After a failover, or when a server's data were replaced, messages may be missing while the subscription lives on:
+//! [`Proof::HeardFromNow`].
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
@@ -35,10 +36,14 @@ pub struct Subscription<'c> {
 }
 
 enum Of<'c> {
-    One,
+    One {
+        /// `None` until the first proof.
+        lineage: Option<String>,
+    },
     Primary {
         sentinels: &'c Sentinels,
         host: Host,
+        lineage: Option<String>,
     },
     /// The epoch grows with each failover.
     Cluster {
@@ -61,14 +66,14 @@ impl<'c> Subscription<'c> {
         let client = speaking(ProtocolVersion::RESP3, client)?;
         let mut connection = client.get_multiplexed_async_connection_with_config(&limits).await?;
         connection.subscribe(channel).await?;
-        Ok(Self { connection, closed, of: Of::One })
+        Ok(Self { connection, closed, of: Of::One { lineage: None } })
     }
 
     pub async fn to_primary(sentinels: &'c Sentinels, channel: &str, hear: impl Hear) -> Result<Self, RedisError> {
         let (closed, limits) = hearing(hear);
         let ToPrimary { host, mut connection } = sentinels.open(ProtocolVersion::RESP3, &limits).await?;
         connection.subscribe(channel).await?;
-        Ok(Self { connection, closed, of: Of::Primary { sentinels, host } })
+        Ok(Self { connection, closed, of: Of::Primary { sentinels, host, lineage: None } })
     }
 
     /// `node` may be any.
@@ -80,25 +85,26 @@ impl<'c> Subscription<'c> {
 
     /// Asks for a proof.
     pub async fn prove(&mut self) -> Result<Proof, RedisError> {
-        match &mut self.of {
-            Of::One => cmd("PING").exec_async(&mut self.connection).await?,
-            Of::Primary { .. } => check_is_primary(&mut self.connection).await?,
+        let unchanged = match &mut self.of {
+            Of::One { lineage } => descends_from(lineage, ask_lineage(&mut self.connection).await?),
+            Of::Primary { lineage, .. } => {
+                check_is_primary(&mut self.connection).await?;
+                descends_from(lineage, ask_lineage(&mut self.connection).await?)
+            }
             Of::Cluster { epoch } => {
                 let now = cluster_epoch(&mut self.connection).await?;
-                if std::mem::replace(epoch, now) != now {
-                    return Ok(Proof::HeardFromNow);
-                }
+                std::mem::replace(epoch, now) == now
             }
-        }
-        Ok(Proof::Heard)
+        };
+        Ok(if unchanged { Proof::Heard } else { Proof::HeardFromNow })
     }
 
     /// Resolves, with the reason, when it is known by other ways than a proof that the subscription is worth nothing any more.
     pub fn lost(&self) -> impl Future<Output = RedisError> + use<'c> {
         let closed = Arc::clone(&self.closed);
         let superseded = match &self.of {
-            Of::Primary { sentinels, host } => Some((*sentinels, host.clone())),
-            Of::One | Of::Cluster { .. } => None,
+            Of::Primary { sentinels, host, .. } => Some((*sentinels, host.clone())),
+            Of::One { .. } | Of::Cluster { .. } => None,
         };
         async move {
             tokio::select! {
@@ -135,6 +141,26 @@ fn hearing(hear: impl Hear) -> (Arc<Notify>, redis::AsyncConnectionConfig) {
         Ok::<(), Infallible>(())
     };
     (closed, limits(SILENCE).set_push_sender(on_push))
+}
+
+/// The lineage of a server's data: `master_replid` of INFO, a random id that changes when the server restarts, takes over, or replaces its
+/// data by another server's. Empty on an engine that has none. Fails while the server loads its files.
+async fn ask_lineage(server: &mut MultiplexedConnection) -> Result<String, RedisError> {
+    let (info,): (String,) =
+        redis::pipe().cmd("PING").ignore().cmd("INFO").arg("replication").query_async(server).await?;
+    Ok(lineage_in(&info).to_owned())
+}
+
+/// The lineage in the answer to `INFO replication`.
+pub fn lineage_in(info: &str) -> &str {
+    info.lines().find_map(|line| line.strip_prefix("master_replid:")).unwrap_or_default().trim()
+}
+
+/// Remembers the lineage; answers whether it is the one before, or the first.
+fn descends_from(known: &mut Option<String>, now: String) -> bool {
+    let unchanged = known.as_ref().is_none_or(|known| *known == now);
+    *known = Some(now);
+    unchanged
 }
 
 /// The Cluster's epoch, if the node sees a whole Cluster.

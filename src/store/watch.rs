@@ -4,19 +4,28 @@
 //! its own connection (`subscription.rs`): an answer shows that every message sent before it has arrived. One second without an answer and
 //! nothing is proven any more.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
 
+use redis::cmd;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::{
     Store, StoreError,
+    connection::Primary,
     keys::{self, LINKS_CHANNEL},
-    subscription::{Proof, SILENCE},
+    subscription::{Proof, SILENCE, lineage_in},
 };
+use crate::metrics::Operation;
 
 const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Between attempts to subscribe anew. Redis back is noticed within this, and an attempt costs a refused connection.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// Between two looks at the lineages of a Cluster's data.
+const LINEAGE_POLL: Duration = Duration::from_secs(1);
+
+/// A primary and the lineage of its data.
+type Lineage = (Primary, String);
 
 /// Who wants to know. No call may block.
 pub trait LinkEvents: Send + Sync + 'static {
@@ -63,24 +72,67 @@ async fn subscribe(store: &Store, events: &Arc<impl LinkEvents>, down: &mut bool
     store.outlines.subscribed(true);
     events.connected();
     let mut lost = pin!(subscription.lost());
+    let mut replaced = pin!(data_replaced(store, None));
     let mut proven_at = Instant::now();
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             reason = &mut lost => return Err(reason.into()),
+            lineages = &mut replaced => {
+                resume(store, events);
+                replaced.set(data_replaced(store, Some(lineages)));
+            }
             _ = heartbeat.tick() => {
                 let patience = SILENCE.saturating_sub(proven_at.elapsed());
                 match timeout(patience, subscription.prove()).await.map_err(|_| silent())?? {
                     Proof::Heard => {}
-                    Proof::HeardFromNow => {
-                        store.connector.doubt();
-                        store.outlines.subscribed(true);
-                        events.connected();
-                    }
+                    Proof::HeardFromNow => resume(store, events),
                 }
                 proven_at = Instant::now();
             }
         }
     }
+}
+
+/// Resolves with the lineages of a Cluster's data when one of them is no longer as known: a server was restarted or restored, which the epoch of
+/// the Cluster doesn't show. One Redis and a primary prove theirs with each heartbeat. A server that is away is compared once it is back.
+async fn data_replaced(store: &Store, mut known: Option<Vec<Lineage>>) -> Vec<Lineage> {
+    if !store.connector.is_cluster() {
+        return pending().await;
+    }
+    loop {
+        if let Ok(now) = store.lineages().await {
+            if known.as_ref().is_some_and(|known| *known != now) {
+                return now;
+            }
+            known = Some(now);
+        }
+        sleep(LINEAGE_POLL).await;
+    }
+}
+
+impl Store {
+    /// The lineage of each primary's data, in a fixed order.
+    async fn lineages(&self) -> Result<Vec<Lineage>, StoreError> {
+        self.ask(Operation::Ping, async |redis| {
+            let mut lineages = Vec::new();
+            for primary in redis.primaries().await? {
+                let mut info = cmd("INFO");
+                info.arg("replication");
+                let info: String = redis.ask_primary(&primary, info).await?;
+                lineages.push((primary, lineage_in(&info).to_owned()));
+            }
+            lineages.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+            Ok(lineages)
+        })
+        .await
+    }
+}
+
+/// Begins a new period of proof: changes before it may have gone untold, and open connections may lead to a server that isn't asked any more.
+fn resume(store: &Store, events: &Arc<impl LinkEvents>) {
+    store.connector.doubt();
+    store.outlines.subscribed(true);
+    events.connected();
 }

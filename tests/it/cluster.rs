@@ -208,6 +208,44 @@ fn slots_that_nobody_serves_take_nothing_from_links_of_the_others() {
 }
 
 #[test]
+fn a_shard_that_is_restored_from_a_backup_is_obeyed() {
+    let mut cluster = Cluster::start();
+    // Or the whole Cluster would be away meanwhile, which is noticed anyway.
+    cluster.serve_in_part();
+    let server = server_on(&cluster);
+    let amy = server.officer("amy@agency.gov.sg");
+    let codes: Vec<String> = (0..30).map(|number| format!("link-{number}")).collect();
+    for code in &codes {
+        amy.creates(code, TARGET);
+    }
+    server.await_flushed();
+    let primary = (0..6).rfind(|&node| cluster.is_primary(node)).expect("there are three");
+    let shard = [primary, cluster.replica_of(primary)];
+    let restored: Vec<&String> =
+        codes.iter().filter(|code| cluster.serves(primary, &format!("l:{{{code}}}"))).collect();
+    assert!(!restored.is_empty());
+    let backups = shard.map(|node| cluster.nodes[node].back_up());
+    for code in &codes {
+        amy.update(code, &json!({"longUrl": format!("{TARGET}?edited")})).assert_v1_status("an edit", 200);
+        server.follow(code).assert_redirects("edited", &format!("{TARGET}?edited"));
+    }
+
+    for node in shard {
+        cluster.nodes[node].kill();
+    }
+    for (node, backup) in shard.into_iter().zip(&backups) {
+        cluster.nodes[node].restore(backup);
+        cluster.nodes[node].start_again();
+    }
+    cluster.await_whole();
+    for code in restored {
+        eventually(&format!("{code} leads where the backup says"), || {
+            (server.follow(code).header("location") == Some(TARGET)).then_some(())
+        });
+    }
+}
+
+#[test]
 fn a_creation_that_is_sent_twice_knows_itself() {
     let redis = RedisServer::start();
     let mut redis = redis.connect().expect("it answers");

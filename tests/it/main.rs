@@ -71,6 +71,7 @@ mod cluster;
 mod concurrency;
 mod damage;
 mod faults;
+mod histories;
 mod hostile;
 mod instances;
 mod lifecycle;

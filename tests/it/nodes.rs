@@ -80,6 +80,36 @@ fn what_was_kept_on_disk_is_checked_with_redis_before_it_is_used() {
 }
 
 #[test]
+fn a_redis_that_takes_over_older_data_under_a_living_connection_is_obeyed() {
+    let (redis, older) = (RedisServer::on_tcp(), RedisServer::on_tcp());
+    let replicate = |server: &RedisServer, of: &RedisServer| {
+        let mut connection = server.connect().expect("Redis answers");
+        let (host, port) = (of.address().ip().to_string(), of.address().port().to_string());
+        redis::cmd("REPLICAOF").arg(host).arg(port).exec(&mut connection).expect("Redis obeys");
+        eventually("all is copied", || {
+            let info: redis::InfoDict = redis::cmd("INFO").arg("replication").query(&mut connection).ok()?;
+            (info.get::<String>("master_link_status")? == "up").then_some(())
+        });
+        redis::cmd("REPLICAOF").arg(&["NO", "ONE"]).exec(&mut connection).expect("Redis obeys");
+    };
+    let server = server_on(&redis);
+    let amy = server.officer("amy@agency.gov.sg");
+    amy.creates("form", "https://example.com/old");
+    amy.creates("off", TARGET);
+    replicate(&older, &redis);
+    amy.update("form", &serde_json::json!({"longUrl": "https://example.com/new"})).assert_v1_status("an edit", 200);
+    amy.switches("off", "INACTIVE");
+    server.follow("form").assert_redirects("before", "https://example.com/new");
+    assert_eq!(server.follow("off").status, 410);
+
+    replicate(&redis, &older);
+    eventually("the older target is followed", || {
+        (server.follow("form").header("location") == Some("https://example.com/old")).then_some(())
+    });
+    assert_eq!(server.follow("off").status, 302);
+}
+
+#[test]
 fn a_file_of_kept_links_that_is_damaged_costs_nothing_but_warmth() {
     let server = Server::start();
     let amy = server.officer("amy@agency.gov.sg");

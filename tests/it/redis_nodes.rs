@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     net::TcpListener,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
 };
@@ -141,6 +142,20 @@ impl Node {
         child.wait().expect("our child can be waited for");
     }
 
+    /// Copies its append-only file as it stands.
+    pub fn back_up(&self) -> TempDir {
+        let copy = TempDir::new().expect("a temporary directory can be made");
+        copy_files(&self.folder.path().join("appendonlydir"), copy.path());
+        copy
+    }
+
+    /// Puts a copy in the place of the append-only file. It must not run.
+    pub fn restore(&self, copy: &TempDir) {
+        let folder = self.folder.path().join("appendonlydir");
+        std::fs::remove_dir_all(&folder).expect("what was there is lost");
+        copy_files(copy.path(), &folder);
+    }
+
     /// Stops it in its tracks: connections stay open and nothing answers.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
@@ -161,6 +176,15 @@ impl Drop for Node {
             child.kill().ok();
             child.wait().ok();
         }
+    }
+}
+
+/// Copies the files of one folder into another, which is made if there is none.
+pub fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the folder can be made");
+    for entry in std::fs::read_dir(from).expect("the folder is there") {
+        let file = entry.expect("the folder can be listed").path();
+        std::fs::copy(&file, to.join(file.file_name().expect("is a file"))).expect("the file can be copied");
     }
 }
 
