@@ -5,9 +5,11 @@
 //! 8 requests of the APIs and a batch, which uses 6, are fewer than `redis.pool_size`. A request that finds no place waits for one,
 //! without having begun, and is told to come back when there is none in time.
 //!
-//! A place is for work. While a body is on its way its request has none, so a client that sends slowly stops nobody; what it has sent takes
-//! *room* instead, of which there is as much for all bodies together as `overload.body_bytes_max` says. A file that is streamed takes a place
-//! for each part of it, and has none while its reader is slow.
+//! A place is for work. While a body is on its way its request has none, so a client that sends slowly stops nobody; what it has sent counts
+//! against the [body budget](body_budget) instead. A file that is streamed takes a place for each part of it, and has none while its reader
+//! is slow.
+
+mod body_budget;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -15,6 +17,7 @@ use actix_web::{
     HttpMessage as _, HttpRequest, ResponseError,
     body::BoxBody,
     dev::{ServiceRequest, ServiceResponse},
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, TRANSFER_ENCODING},
     middleware::Next,
     web::Data,
 };
@@ -24,13 +27,19 @@ use tokio::{
     time::timeout,
 };
 
+use self::body_budget::{BodyBudget, BodyBytes, Exhausted, Sender};
 use crate::{
+    client,
     config::Overload,
-    metrics::{Class, Metrics},
+    domain::Email,
+    metrics::{BodyRefusal, Class, Metrics},
     state::App,
 };
 
-/// No place, or no room, within the time that a request may wait for it.
+/// The bytes of a body that are kept for a sender who has shown neither key nor session.
+pub const STRANGER_BODY_BYTES_MAX: usize = 4 * 1024;
+
+/// No place within the time that a request may wait for it, or no memory for its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the service has more to do than it can; nothing was done, try again later")]
 pub struct Crowded(pub Class);
@@ -46,11 +55,23 @@ impl Crowded {
     }
 }
 
+/// Why a body isn't read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    #[error(transparent)]
+    Service(#[from] Crowded),
+    /// The sender's own bodies take all that one sender may have.
+    #[error(
+        "too many requests are being sent at once from this address or by this officer; try again when some are answered"
+    )]
+    Sender(Duration),
+}
+
 pub struct Admission {
     classes: [Places; Class::ALL.len()],
     wait_max: Duration,
-    /// Bytes that bodies on their way may take in memory.
-    room: Arc<Semaphore>,
+    bodies: Arc<BodyBudget>,
+    metrics: Arc<Metrics>,
 }
 
 struct Places {
@@ -73,7 +94,7 @@ impl Drop for Place {
 }
 
 impl Admission {
-    pub fn new(settings: &Overload, metrics: &Metrics) -> Self {
+    pub fn new(settings: &Overload, metrics: &Arc<Metrics>) -> Self {
         let classes = Class::ALL.map(|class| {
             let at_once = match class {
                 Class::Console => settings.console_at_once,
@@ -84,7 +105,9 @@ impl Admission {
             in_flight_max.set(i64::try_from(at_once).unwrap_or(i64::MAX));
             Places { free: Arc::new(Semaphore::new(at_once)), in_flight, shed }
         });
-        Self { classes, wait_max: settings.wait_max, room: Arc::new(Semaphore::new(settings.body_bytes_max)) }
+        let in_use = metrics.bodies.bytes.clone();
+        let bodies = BodyBudget::new(settings.body_bytes_max, settings.body_bytes_per_client_max, in_use);
+        Self { classes, wait_max: settings.wait_max, bodies: Arc::new(bodies), metrics: Arc::clone(metrics) }
     }
 
     /// Takes a place, waiting for it as long as a request may.
@@ -119,33 +142,36 @@ pub struct Arrival {
     app: Data<App>,
     /// `None`: a route that needs no place.
     class: Option<Class>,
-    room: Option<OwnedSemaphorePermit>,
+    bytes: BodyBytes,
 }
 
 impl Arrival {
-    /// Gives up the request's place until the body is there.
-    pub fn begin(request: &HttpRequest) -> Self {
+    /// Gives up the request's place until the body is there. `officer` is `None` for a stranger.
+    pub fn begin(request: &HttpRequest, officer: Option<&Email>) -> Self {
         let app = app(request.app_data());
         let class = request.extensions_mut().remove::<Place>().map(|place| place.class);
-        Self { request: request.clone(), app, class, room: None }
+        let address = client::address(request.head(), &app.config.public.trusted_proxies).map(client::visitor);
+        let bytes = app.admission.bodies.begin(Sender { address, officer: officer.cloned() });
+        Self { request: request.clone(), app, class, bytes }
     }
 
-    /// Makes room for what has come.
+    /// Makes room for a piece that has come.
     ///
     /// # Errors
     ///
-    /// When there is none: others' bodies fill it.
-    pub fn takes(&mut self, bytes: usize) -> Result<(), Crowded> {
-        let Some(class) = self.class else { return Ok(()) };
-        let bytes = u32::try_from(bytes).expect("a body comes in pieces of some kilobytes");
-        let Ok(more) = Arc::clone(&self.app.admission.room).try_acquire_many_owned(bytes) else {
-            return Err(self.app.admission.turned_away(class));
-        };
-        match &mut self.room {
-            Some(room) => room.merge(more),
-            None => self.room = Some(more),
-        }
-        Ok(())
+    /// When there is none: other bodies fill it, or other bodies of this sender what one may have.
+    pub fn takes(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let class = self.class.unwrap_or(Class::Console);
+        self.bytes.take(bytes).map_err(|exhausted| {
+            let admission = &self.app.admission;
+            let (refusal, error) = match exhausted {
+                Exhausted::Total => (BodyRefusal::Total, admission.turned_away(class).into()),
+                Exhausted::Strangers => (BodyRefusal::Strangers, Crowded(class).into()),
+                Exhausted::Sender => (BodyRefusal::Sender, NoRoom::Sender(Crowded(class).retry_after())),
+            };
+            admission.metrics.bodies.refused(refusal);
+            error
+        })
     }
 
     /// Has a place again for the request, now that its body is there.
@@ -160,6 +186,19 @@ impl Arrival {
         }
         Ok(())
     }
+}
+
+/// RFC 9112, section 6.3: a request without either header has no body.
+pub fn has_body(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|bytes| bytes != "0")
+}
+
+/// Returns true when a body has a `Content-Encoding` other than `identity`.
+pub fn is_encoded(request: &HttpRequest) -> bool {
+    let is_identity = |coding: &[u8]| coding.trim_ascii().eq_ignore_ascii_case(b"identity");
+    let mut values = request.headers().get_all(CONTENT_ENCODING);
+    has_body(request) && values.any(|value| !value.as_bytes().split(|byte| *byte == b',').all(is_identity))
 }
 
 /// Wraps the routes of a class: no handler begins without a place, which the request keeps until it is answered. `E` says it in the words of

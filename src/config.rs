@@ -142,6 +142,8 @@ pub struct Overload {
     pub wait_max: Duration,
     /// Of all bodies that are on their way.
     pub body_bytes_max: usize,
+    /// Of those of one client address, and of one officer.
+    pub body_bytes_per_client_max: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -426,15 +428,20 @@ impl Overload {
         let api_at_once = settings.take("overload.api_at_once", "1 to 10000", in_range(1, 10_000));
         let bulk_at_once = settings.take("overload.bulk_at_once", "1 to 10000", in_range(1, 10_000));
         let wait_max = settings.take("overload.wait_max", DURATION_HINT, duration);
-        // A semaphore counts them, on any machine.
         let body_bytes_max =
             settings.take("overload.body_bytes_max", "8MiB to 256MiB", bytes(8 * 1024 * 1024, 256 * 1024 * 1024));
+        let body_bytes_per_client_max = settings.take(
+            "overload.body_bytes_per_client_max",
+            "6MiB to 256MiB",
+            bytes(6 * 1024 * 1024, 256 * 1024 * 1024),
+        );
         Some(Self {
             console_at_once: console_at_once?,
             api_at_once: api_at_once?,
             bulk_at_once: bulk_at_once?,
             wait_max: wait_max?,
             body_bytes_max: usize::try_from(body_bytes_max?).ok()?,
+            body_bytes_per_client_max: usize::try_from(body_bytes_per_client_max?).ok()?,
         })
     }
 }

@@ -102,6 +102,50 @@ impl Class {
     }
 }
 
+/// Limits on the memory of bodies that are arriving (`admission/body_budget.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyRefusal {
+    Total,
+    Strangers,
+    Sender,
+}
+
+impl BodyRefusal {
+    const ALL: [Self; 3] = [Self::Total, Self::Strangers, Self::Sender];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Total => "total",
+            Self::Strangers => "strangers",
+            Self::Sender => "sender",
+        }
+    }
+}
+
+/// Bodies that are still arriving.
+pub struct BodyMetrics {
+    pub bytes: IntGauge,
+    refused: [IntCounter; BodyRefusal::ALL.len()],
+}
+
+impl BodyMetrics {
+    fn new(register: &Register) -> Self {
+        let refused = register.counters(
+            "merlink_bodies_refused_total",
+            "Bodies refused for lack of memory, by the limit: all bodies', all strangers' or one sender's.",
+            "limit",
+        );
+        Self {
+            bytes: register.gauge("merlink_body_bytes", "Memory taken by bodies that are still arriving."),
+            refused: BodyRefusal::ALL.map(|limit| refused.with_label_values(&[limit.label()])),
+        }
+    }
+
+    pub fn refused(&self, limit: BodyRefusal) {
+        self.refused[limit as usize].inc();
+    }
+}
+
 /// What merlink asks of Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
@@ -315,12 +359,28 @@ pub struct Metrics {
     redis_commands: [Histogram; Operation::ALL.len()],
     /// Places taken, places there are, and requests turned away.
     admission: [(IntGauge, IntGauge, IntCounter); Class::ALL.len()],
+    pub bodies: BodyMetrics,
     http_requests: IntCounterVec,
     http_durations: HistogramVec,
     links_created: [IntCounter; Source::ALL.len()],
     auth_failures: [IntCounter; AuthFailure::ALL.len()],
     mails: [IntCounter; MailOutcome::ALL.len()],
     trace_spans: [IntCounter; SpanOutcome::ALL.len()],
+}
+
+/// Of each class: places taken, places there are, and requests turned away.
+fn admission(register: &Register) -> [(IntGauge, IntGauge, IntCounter); Class::ALL.len()] {
+    let in_flight = register.gauges("merlink_requests_in_flight", "Requests of officers being worked on.", "class");
+    let in_flight_max = register.gauges("merlink_requests_in_flight_max", "overload.*_at_once.", "class");
+    let shed = register.counters(
+        "merlink_requests_shed_total",
+        "Requests of officers turned away because there was too much to do.",
+        "class",
+    );
+    Class::ALL.map(|class| {
+        let label = &[class.label()];
+        (in_flight.with_label_values(label), in_flight_max.with_label_values(label), shed.with_label_values(label))
+    })
 }
 
 impl Metrics {
@@ -348,13 +408,6 @@ impl Metrics {
         let mails = register.counters("merlink_mails_total", "Mails with one-time passwords, by outcome.", "outcome");
         let trace_spans =
             register.counters("merlink_trace_spans_total", "Spans for the collector of traces, by outcome.", "outcome");
-        let in_flight = register.gauges("merlink_requests_in_flight", "Requests of officers being worked on.", "class");
-        let in_flight_max = register.gauges("merlink_requests_in_flight_max", "overload.*_at_once.", "class");
-        let shed = register.counters(
-            "merlink_requests_shed_total",
-            "Requests of officers turned away because there was too much to do.",
-            "class",
-        );
         let build_info = register.gauge_with_label("merlink_build_info", "1, labelled with the version.", "version");
         build_info.set(1);
         register.process();
@@ -400,14 +453,8 @@ impl Metrics {
             audit_failures: register
                 .counter("merlink_audit_failures_total", "Entries that could not be written to the audit file."),
             redis_commands: Operation::ALL.map(|operation| redis_commands.with_label_values(&[operation.label()])),
-            admission: Class::ALL.map(|class| {
-                let label = &[class.label()];
-                (
-                    in_flight.with_label_values(label),
-                    in_flight_max.with_label_values(label),
-                    shed.with_label_values(label),
-                )
-            }),
+            admission: admission(&register),
+            bodies: BodyMetrics::new(&register),
             http_requests: register.counter_vec(
                 "merlink_http_requests_total",
                 "Requests of the APIs and the console.",

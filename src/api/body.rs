@@ -6,7 +6,10 @@ use actix_web::{HttpRequest, dev::Payload, http::header::CONTENT_LENGTH, web::By
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 
-use crate::admission::{Arrival, Crowded};
+use crate::{
+    admission::{Arrival, Crowded, NoRoom, STRANGER_BODY_BYTES_MAX, has_body, is_encoded},
+    domain::Email,
+};
 
 /// Of a body that is refused, this much is read and dropped, so that its sender gets to read the answer.
 const DROPPED_BYTES_MAX: usize = 1024 * 1024;
@@ -22,56 +25,124 @@ pub enum BodyError {
     /// It ends before its announced length, or a chunk is broken.
     #[error("the body is broken off")]
     Broken,
+    #[error("the body has a Content-Encoding; send it without compression")]
+    Encoded,
     #[error(transparent)]
-    Crowded(#[from] Crowded),
+    NoRoom(#[from] NoRoom),
 }
 
-/// Reads a body of at most `bytes_max`. While it comes, the request has no place.
+impl From<Crowded> for BodyError {
+    fn from(crowded: Crowded) -> Self {
+        Self::NoRoom(crowded.into())
+    }
+}
+
+/// Refuses a compressed body: how much memory it takes shows only while it is unpacked.
 ///
 /// # Errors
 ///
-/// When it is too large, too slow or broken off, or there is too much else to do.
-pub async fn read(request: &HttpRequest, payload: Payload, bytes_max: usize) -> Result<BytesMut, BodyError> {
-    let mut arrival = Arrival::begin(request);
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+/// When it has a `Content-Encoding`.
+pub fn refuse_encoded(request: &HttpRequest) -> Result<(), BodyError> {
+    if is_encoded(request) { Err(BodyError::Encoded) } else { Ok(()) }
+}
+
+/// Reads an officer's body of at most `bytes_max`. While it arrives, the request has no place.
+///
+/// # Errors
+///
+/// When it is compressed, too large, too slow or broken off, or there is too much else to do.
+pub async fn read(
+    request: &HttpRequest,
+    payload: Payload,
+    bytes_max: usize,
+    officer: &Email,
+) -> Result<BytesMut, BodyError> {
+    let body = read_keeping(request, payload, bytes_max, bytes_max, Some(officer)).await?;
+    Ok(body.expect("all of it is kept"))
+}
+
+/// Reads the body of a sender without a good key: `None` when it is longer than such a sender's may be in memory. Then it is read on and
+/// dropped, to answer as an officer would be answered when it is larger than `bytes_max`.
+///
+/// # Errors
+///
+/// As [`read`], but never for lack of memory: `None` then too.
+pub async fn read_strangers(
+    request: &HttpRequest,
+    payload: Payload,
+    bytes_max: usize,
+) -> Result<Option<BytesMut>, BodyError> {
+    match read_keeping(request, payload, bytes_max, STRANGER_BODY_BYTES_MAX, None).await {
+        Err(BodyError::NoRoom(_)) => Ok(None),
+        read => read,
+    }
+}
+
+async fn read_keeping(
+    request: &HttpRequest,
+    payload: Payload,
+    bytes_max: usize,
+    kept_bytes_max: usize,
+    officer: Option<&Email>,
+) -> Result<Option<BytesMut>, BodyError> {
+    refuse_encoded(request)?;
+    if !has_body(request) {
+        return Ok(Some(BytesMut::new()));
+    }
+    let announced = announced(request);
     // What is announced as too large is that, however slowly it comes.
     let refusal = announced.filter(|announced| *announced > bytes_max).map(|_| BodyError::TooLarge(bytes_max));
-    let reading = read_all(payload, announced, refusal, bytes_max, &mut arrival);
-    let body = timeout(TIME_MAX, reading).await.unwrap_or(Err(refusal.unwrap_or(BodyError::TooSlow)))?;
+    let mut arrival = Arrival::begin(request, officer);
+    let reading = Reading { announced, refusal, bytes_max, kept_bytes_max, arrival: &mut arrival };
+    let body = timeout(TIME_MAX, reading.read(payload)).await;
+    let body = body.unwrap_or(Err(refusal.unwrap_or(BodyError::TooSlow)))?;
     arrival.end().await?;
     Ok(body)
 }
 
-async fn read_all(
-    mut payload: Payload,
+fn announced(request: &HttpRequest) -> Option<usize> {
+    request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok())
+}
+
+struct Reading<'a> {
     announced: Option<usize>,
-    mut refusal: Option<BodyError>,
+    refusal: Option<BodyError>,
     bytes_max: usize,
-    arrival: &mut Arrival,
-) -> Result<BytesMut, BodyError> {
-    let mut body = BytesMut::new();
-    let (mut size, mut dropped) = (0_usize, 0_usize);
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| BodyError::Broken)?;
-        size += chunk.len();
-        if refusal.is_none() {
-            let taken = if size > bytes_max {
-                Err(BodyError::TooLarge(bytes_max))
-            } else {
-                arrival.takes(chunk.len()).map_err(BodyError::from)
-            };
-            match taken {
-                Ok(()) => {
-                    body.extend_from_slice(&chunk);
-                    continue;
+    kept_bytes_max: usize,
+    arrival: &'a mut Arrival,
+}
+
+impl Reading<'_> {
+    async fn read(mut self, mut payload: Payload) -> Result<Option<BytesMut>, BodyError> {
+        let mut body = Some(BytesMut::new());
+        let (mut size, mut dropped) = (0_usize, 0_usize);
+        while let Some(chunk) = payload.next().await {
+            let chunk = chunk.map_err(|_| BodyError::Broken)?;
+            size += chunk.len();
+            if size > self.bytes_max {
+                self.refusal.get_or_insert(BodyError::TooLarge(self.bytes_max));
+            }
+            if self.refusal.is_some() || size > self.kept_bytes_max {
+                body = None;
+            }
+            if let Some(kept) = &mut body {
+                match self.arrival.takes(chunk.len()) {
+                    Ok(()) => {
+                        kept.extend_from_slice(&chunk);
+                        continue;
+                    }
+                    Err(error) => {
+                        self.refusal = Some(error.into());
+                        body = None;
+                    }
                 }
-                Err(error) => refusal = Some(error),
+            }
+            dropped += chunk.len();
+            let is_endless = self.announced.is_some_and(|announced| announced > self.bytes_max + DROPPED_BYTES_MAX);
+            if dropped > DROPPED_BYTES_MAX || is_endless {
+                break;
             }
         }
-        dropped += chunk.len();
-        if dropped > DROPPED_BYTES_MAX || announced.is_some_and(|announced| announced > bytes_max + DROPPED_BYTES_MAX) {
-            break;
-        }
+        self.refusal.map_or(Ok(body), Err)
     }
-    refusal.map_or(Ok(body), Err)
 }

@@ -20,7 +20,12 @@ use super::{
     page::Error,
     session::{Visitor, app},
 };
-use crate::{admission::Arrival, metrics::AuthFailure, state::App, uploads::FILE_BYTES_MAX};
+use crate::{
+    admission::{Arrival, STRANGER_BODY_BYTES_MAX, is_encoded},
+    metrics::AuthFailure,
+    state::App,
+    uploads::FILE_BYTES_MAX,
+};
 
 /// The name of the field with the token.
 pub const TOKEN: &str = "form_token";
@@ -34,7 +39,8 @@ const FILE_TIME_MAX: Duration = Duration::from_secs(120);
 /// What is read of a form whose file is too large, before it is refused without a page.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// All fields of the largest form, percent-encoded, many times over.
+/// All fields of the largest form, percent-encoded, many times over. A stranger's form is a login, of one address or one password:
+/// [`STRANGER_BODY_BYTES_MAX`].
 const FORM_BYTES_MAX: usize = 64 * 1024;
 /// A form of 64 kB takes 3 s over a line of 200 kbit/s.
 const FORM_TIME_MAX: Duration = Duration::from_secs(10);
@@ -91,13 +97,14 @@ impl<V: Visitor + 'static> FromRequest for Posted<V> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let (app, by) = sender(&request).await?;
+            let (app, by) = sender::<V>(&request).await?;
             let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
             if !content_type.is_some_and(|value| value.starts_with("application/x-www-form-urlencoded")) {
                 return Err(Error::Malformed);
             }
-            let mut arrival = Arrival::begin(&request);
-            let reading = read(payload, FORM_BYTES_MAX, &mut arrival);
+            let bytes_max = by.officer().map_or(STRANGER_BODY_BYTES_MAX, |_| FORM_BYTES_MAX);
+            let mut arrival = Arrival::begin(&request, by.officer());
+            let reading = read(payload, bytes_max, &mut arrival);
             let body = timeout(FORM_TIME_MAX, reading).await.map_err(|_| Error::TooSlow)??;
             arrival.end().await?;
             let fields = Fields::parse(&body);
@@ -114,9 +121,9 @@ impl<V: Visitor + 'static> FromRequest for PostedFile<V> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (request, payload) = (request.clone(), payload.take());
         Box::pin(async move {
-            let (app, by) = sender(&request).await?;
+            let (app, by) = sender::<V>(&request).await?;
             let parts = Multipart::new(request.headers(), payload);
-            let mut arrival = Arrival::begin(&request);
+            let mut arrival = Arrival::begin(&request, by.officer());
             let reading = read_parts(parts, &mut arrival);
             let (token, file) = timeout(FILE_TIME_MAX, reading).await.map_err(|_| Error::TooSlow)??;
             arrival.end().await?;
@@ -130,6 +137,9 @@ impl<V: Visitor + 'static> FromRequest for PostedFile<V> {
 async fn sender<V: Visitor>(request: &HttpRequest) -> Result<(Data<App>, V), Error> {
     let app = app(request);
     check_origin(&app, request)?;
+    if is_encoded(request) {
+        return Err(Error::Encoded);
+    }
     let by = V::recognise(&app, request).await?;
     Ok((app, by))
 }

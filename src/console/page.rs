@@ -18,7 +18,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::session::{self, Browser, HOME, SignedIn, Visitor as _};
 use crate::{
-    admission::Crowded,
+    admission::{Crowded, NoRoom},
     languages::{Html, Language, Part},
     site::Site,
     state::App,
@@ -101,6 +101,8 @@ pub enum Error {
     Malformed,
     #[error("the form is too large")]
     TooLarge,
+    #[error("the form is compressed")]
+    Encoded,
     #[error("the form took too long")]
     TooSlow,
     #[error("there is no such page, or it isn't theirs to see")]
@@ -109,12 +111,23 @@ pub enum Error {
     MethodNotAllowed(&'static str),
     #[error("too many requests; wait {} s", .0.as_secs())]
     TooMany(Duration),
+    #[error("too many forms are being sent at once from one address; wait {} s", .0.as_secs())]
+    TooMuchAtOnce(Duration),
     #[error("as many are searching as can")]
     Busy,
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Crowded(#[from] Crowded),
+}
+
+impl From<NoRoom> for Error {
+    fn from(error: NoRoom) -> Self {
+        match error {
+            NoRoom::Service(crowded) => Self::Crowded(crowded),
+            NoRoom::Sender(wait) => Self::TooMuchAtOnce(wait),
+        }
+    }
 }
 
 impl ResponseError for Error {
@@ -124,10 +137,11 @@ impl ResponseError for Error {
             Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::Malformed => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany(_) | Self::TooMuchAtOnce(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Store(_) | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -139,11 +153,14 @@ impl ResponseError for Error {
         match self {
             Self::SignedOut { next } => insert(headers, header::LOCATION, &login_for(next)),
             Self::MethodNotAllowed(allowed) => insert(headers, header::ALLOW, allowed),
-            Self::TooMany(wait) => insert(headers, header::RETRY_AFTER, &wait.as_secs().max(1).to_string()),
+            Self::TooMany(wait) | Self::TooMuchAtOnce(wait) => {
+                insert(headers, header::RETRY_AFTER, &wait.as_secs().max(1).to_string());
+            }
             Self::Busy | Self::Store(_) => insert(headers, header::RETRY_AFTER, &RETRY_AFTER_OUTAGE_S.to_string()),
             Self::Crowded(crowded) => {
                 insert(headers, header::RETRY_AFTER, &crowded.retry_after().as_secs().to_string());
             }
+            Self::Encoded => insert(headers, header::ACCEPT_ENCODING, "identity"),
             Self::ForeignForm | Self::Malformed | Self::TooLarge | Self::TooSlow | Self::NotFound => {}
         }
         response
@@ -163,6 +180,7 @@ impl Error {
             ),
             Self::Malformed => said(words.problem_malformed_title(), unchanged, try_again),
             Self::TooLarge => said(words.problem_too_large_title(), unchanged, Some(words.problem_too_large_next())),
+            Self::Encoded => said(words.problem_encoded_title(), unchanged, Some(words.problem_encoded_next())),
             Self::TooSlow => said(words.problem_too_slow_title(), words.problem_too_slow(), try_again),
             Self::NotFound => {
                 said(words.problem_not_found_title(), words.problem_not_found(), Some(words.problem_not_found_next()))
@@ -170,6 +188,9 @@ impl Error {
             Self::MethodNotAllowed(_) => said(words.problem_method_title(), unchanged, try_again),
             Self::TooMany(_) => {
                 said(words.problem_too_many_title(), words.problem_too_many(), Some(words.problem_too_many_next()))
+            }
+            Self::TooMuchAtOnce(_) => {
+                said(words.problem_flood_title(), words.problem_flood(), Some(words.problem_crowded_next()))
             }
             Self::Busy => said(words.problem_busy_title(), words.problem_busy(), Some(words.problem_busy_next())),
             Self::Store(_) => {

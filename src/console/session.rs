@@ -56,6 +56,9 @@ pub trait Visitor: Sized {
     fn recognise(app: &App, request: &HttpRequest) -> impl Future<Output = Result<Self, Error>>;
 
     fn secret(&self) -> &BrowserSecret;
+
+    /// `None` for a stranger.
+    fn officer(&self) -> Option<&Email>;
 }
 
 impl Browser {
@@ -78,6 +81,10 @@ impl Visitor for Browser {
 
     fn secret(&self) -> &BrowserSecret {
         &self.secret
+    }
+
+    fn officer(&self) -> Option<&Email> {
+        None
     }
 }
 
@@ -144,6 +151,10 @@ impl Visitor for SignedIn {
 
     fn secret(&self) -> &BrowserSecret {
         &self.secret
+    }
+
+    fn officer(&self) -> Option<&Email> {
+        Some(&self.email)
     }
 }
 

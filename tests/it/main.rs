@@ -66,6 +66,7 @@ mod traces;
 
 mod acl;
 mod behind_nginx;
+mod bodies;
 mod browser_safety;
 mod cluster;
 mod concurrency;

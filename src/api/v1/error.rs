@@ -7,14 +7,17 @@ use actix_web::{
     body::BoxBody,
     http::{
         StatusCode,
-        header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+        header::{
+            ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
+            X_CONTENT_TYPE_OPTIONS,
+        },
     },
 };
 use serde::Serialize;
 
 use super::validate::{self, Invalid};
 use crate::{
-    admission::Crowded,
+    admission::{Crowded, NoRoom},
     api::{self, body},
     auth::AuthError,
     domain::Scope,
@@ -33,6 +36,8 @@ pub enum Error {
     BodyTooLarge,
     #[error("Request body took too long to arrive.")]
     BodyTooSlow,
+    #[error("Request body must not be compressed.")]
+    BodyEncoded,
     #[error("Authorization header is missing")]
     MissingAuthorization,
     #[error("Invalid authorization header format")]
@@ -75,6 +80,7 @@ impl Error {
             Self::MalformedBody
             | Self::BodyTooLarge
             | Self::BodyTooSlow
+            | Self::BodyEncoded
             | Self::MissingAuthorization
             | Self::MalformedAuthorization
             | Self::InvalidKey
@@ -97,6 +103,7 @@ impl Error {
             Self::MalformedBody
             | Self::BodyTooLarge
             | Self::BodyTooSlow
+            | Self::BodyEncoded
             | Self::MissingAuthorization
             | Self::MalformedAuthorization
             | Self::InvalidKey
@@ -121,6 +128,7 @@ impl ResponseError for Error {
             Self::UnknownRoute => StatusCode::NOT_FOUND,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Store(_) | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -138,6 +146,9 @@ impl ResponseError for Error {
             // Whole seconds, rounded up: back too early is refused again.
             let seconds = wait.as_millis().div_ceil(1000).max(1).to_string();
             response.headers_mut().insert(RETRY_AFTER, seconds.parse().expect("digits"));
+        }
+        if matches!(self, Self::BodyEncoded) {
+            response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         response
     }
@@ -167,7 +178,9 @@ impl From<body::BodyError> for Error {
             body::BodyError::TooLarge(_) => Self::BodyTooLarge,
             body::BodyError::TooSlow => Self::BodyTooSlow,
             body::BodyError::Broken => Self::MalformedBody,
-            body::BodyError::Crowded(crowded) => Self::Crowded(crowded),
+            body::BodyError::Encoded => Self::BodyEncoded,
+            body::BodyError::NoRoom(NoRoom::Service(crowded)) => Self::Crowded(crowded),
+            body::BodyError::NoRoom(NoRoom::Sender(wait)) => Self::TooManyRequests(wait),
         }
     }
 }

@@ -110,7 +110,7 @@ impl<P> Call<P> {
     /// When it is too large, too slow or broken off.
     pub async fn body(&mut self, bytes_max: usize) -> Result<BytesMut, Problem> {
         let payload = std::mem::replace(&mut self.payload, Payload::None);
-        Ok(body::read(&self.request, payload, bytes_max).await?)
+        Ok(body::read(&self.request, payload, bytes_max, &self.caller.officer.email).await?)
     }
 
     /// Reads a body of JSON.

@@ -182,7 +182,8 @@ static UNSUPPORTED_MEDIA_TYPE: Entry = Entry {
     name: "unsupported-media-type",
     status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
     title: "The body's media type isn't taken here",
-    advice: "Send the header \"Content-Type\" with one of the types that \"detail\" names.",
+    advice: "Send the header \"Content-Type\" with one of the types that \"detail\" names, and the body without compression: there is no \
+             \"Content-Encoding\" here.",
 };
 
 static VALIDATION: Entry = Entry {
@@ -213,7 +214,8 @@ static RATE_LIMITED: Entry = Entry {
     status: StatusCode::TOO_MANY_REQUESTS,
     title: "Too many requests",
     advice: "Each key has so many requests a minute, as \"RateLimit-Limit\" says. Wait for as long as \"Retry-After\" says; create many \
-             links with one POST /api/v2/batch.",
+             links with one POST /api/v2/batch. Bodies that are being sent at the same moment from one address, or by one officer, may together \
+             have 16 MiB, or what the operator allows: send batches one after the other.",
 };
 
 static UNAVAILABLE: Entry = Entry {

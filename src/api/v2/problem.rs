@@ -12,8 +12,8 @@ use actix_web::{
     http::{
         StatusCode,
         header::{
-            ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-            WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+            ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+            RETRY_AFTER, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
         },
     },
     middleware::Next,
@@ -23,7 +23,7 @@ use utoipa::ToSchema;
 
 use super::kind::Kind;
 use crate::{
-    admission::Crowded,
+    admission::{Crowded, NoRoom},
     api::{self, body::BodyError, observe::RequestId},
     auth::AuthError,
     bulk::Refused,
@@ -71,7 +71,8 @@ pub struct Problem {
     detail: String,
     mistakes: Vec<Mistake>,
     retry_after: Option<Duration>,
-    allow: Option<&'static str>,
+    /// A header that belongs to the refusal.
+    header: Option<(HeaderName, &'static str)>,
 }
 
 /// A problem document (RFC 9457).
@@ -101,7 +102,7 @@ pub struct ProblemBody {
 
 impl Problem {
     pub fn new(kind: Kind, detail: impl fmt::Display) -> Self {
-        Self { kind, detail: detail.to_string(), mistakes: Vec::new(), retry_after: None, allow: None }
+        Self { kind, detail: detail.to_string(), mistakes: Vec::new(), retry_after: None, header: None }
     }
 
     /// All mistakes of a request. There must be one.
@@ -136,7 +137,7 @@ impl Problem {
     }
 
     pub fn method_not_allowed(allow: &'static str) -> Self {
-        Self { allow: Some(allow), ..Self::new(Kind::MethodNotAllowed, format!("allowed: {allow}")) }
+        Self { header: Some((ALLOW, allow)), ..Self::new(Kind::MethodNotAllowed, format!("allowed: {allow}")) }
     }
 
     /// The document, as far as it is the same for every request.
@@ -159,8 +160,8 @@ impl Problem {
             // Whole seconds, rounded up: back too early is refused again.
             response.insert_header((RETRY_AFTER, wait.as_millis().div_ceil(1000).max(1).to_string()));
         }
-        if let Some(allow) = self.allow {
-            response.insert_header((ALLOW, allow));
+        if let Some((name, value)) = &self.header {
+            response.insert_header((name, *value));
         }
         if self.kind == Kind::Unauthorized {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
@@ -202,7 +203,13 @@ impl From<AuthError> for Problem {
 impl From<BodyError> for Problem {
     fn from(error: BodyError) -> Self {
         let kind = match error {
-            BodyError::Crowded(crowded) => return crowded.into(),
+            BodyError::NoRoom(NoRoom::Service(crowded)) => return crowded.into(),
+            BodyError::NoRoom(NoRoom::Sender(wait)) => return Self::new(Kind::RateLimited, error).retry_after(wait),
+            BodyError::Encoded => {
+                // RFC 9110, section 15.5.16.
+                let header = Some((ACCEPT_ENCODING, "identity"));
+                return Self { header, ..Self::new(Kind::UnsupportedMediaType, error) };
+            }
             BodyError::TooLarge(_) => Kind::BodyTooLarge,
             BodyError::TooSlow => Kind::BodyTimeout,
             BodyError::Broken => Kind::Malformed,

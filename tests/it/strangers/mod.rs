@@ -5,6 +5,8 @@
 
 #![allow(dead_code)]
 
+mod bodies;
+
 use std::io::Write as _;
 
 use crate::runs::length_of_run;
