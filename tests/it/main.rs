@@ -87,3 +87,4 @@ mod strangers;
 mod tls;
 
 mod layering;
+mod security_docs;
