@@ -232,6 +232,8 @@ pub enum AuthFailure {
     WrongOtp,
     /// No one-time password is mailed to such an address.
     NotAnOfficer,
+    /// An officer whom `merlink officer suspend` keeps out.
+    Suspended,
     /// Too many logins from one address.
     ManyLogins,
     /// Too many one-time passwords for one mailbox.
@@ -239,7 +241,7 @@ pub enum AuthFailure {
 }
 
 impl AuthFailure {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::MissingHeader,
         Self::MalformedHeader,
         Self::InvalidKey,
@@ -250,6 +252,7 @@ impl AuthFailure {
         Self::FormToken,
         Self::WrongOtp,
         Self::NotAnOfficer,
+        Self::Suspended,
         Self::ManyLogins,
         Self::ManyOtps,
     ];
@@ -266,6 +269,7 @@ impl AuthFailure {
             Self::FormToken => "form_token",
             Self::WrongOtp => "wrong_otp",
             Self::NotAnOfficer => "not_an_officer",
+            Self::Suspended => "suspended",
             Self::ManyLogins => "many_logins",
             Self::ManyOtps => "many_otps",
         }

@@ -4,6 +4,7 @@ mod check;
 mod journal;
 mod key;
 mod link;
+mod officer;
 mod progress;
 mod serve;
 
@@ -35,6 +36,7 @@ enum Command {
     Serve(serve::Arguments),
     Key(key::Arguments),
     Link(link::Arguments),
+    Officer(officer::Arguments),
     Journal(journal::Arguments),
     Check(check::Arguments),
 }
@@ -56,6 +58,7 @@ pub fn run() -> ExitCode {
             Command::Serve(arguments) => serve::run(arguments, config),
             Command::Key(arguments) => key::run(arguments, config),
             Command::Link(arguments) => link::run(arguments, config),
+            Command::Officer(arguments) => officer::run(arguments, config),
             Command::Journal(arguments) => journal::run(arguments, config),
             Command::Check(arguments) => check::run(arguments, config),
         });

@@ -10,6 +10,7 @@
 //! | `tag:{email}:<tag>` | index | an owner's codes with that tag, in lower case. A hint, as above |
 //! | `tags:{email}` | set | an owner's tags, in lower case. A hint, as above |
 //! | `accounts` | sorted set | officers' e-mails by the time they were first seen, in ms |
+//! | `suspended` | sorted set | e-mails of suspended officers by the time of their suspension, in ms |
 //! | `key:{id}` | hash | an API key, see [`api_key_field`]; never its secret |
 //! | `keys:{email}` | set | ids of an officer's keys. A hint, as above |
 //! | `idempotency:{<asker>:<hash>}` | string, a day | a request that may be repeated, see `idempotency.rs` |
@@ -30,6 +31,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::{Click, Code, Device, Email, Tag};
 
 pub const ACCOUNTS: &str = "accounts";
+pub const SUSPENDED: &str = "suspended";
 pub const INSTANCES: &str = "instances";
 pub const LINKS_CHANNEL: &str = "merlink:links";
 

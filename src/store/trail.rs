@@ -37,6 +37,9 @@ enum What<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         about: Option<Value>,
     },
+    Officer {
+        officer: &'a str,
+    },
     Session {
         /// In all browsers.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,6 +59,8 @@ pub enum LoginFailure {
     WrongPassword,
     /// No password was mailed, since no such address may log in.
     NotAnOfficer,
+    /// No password was mailed, since the officer is suspended.
+    Suspended,
     /// No password was mailed, since the mailbox has had its share.
     ManyPasswords,
 }
@@ -65,6 +70,7 @@ impl LoginFailure {
         match self {
             Self::WrongPassword => "wrong_otp",
             Self::NotAnOfficer => "not_an_officer",
+            Self::Suspended => "suspended",
             Self::ManyPasswords => "many_otps",
         }
     }
@@ -108,6 +114,17 @@ impl Store {
 
     pub(super) fn trail_key_revoked<T>(&self, id: &str, at: Timestamp, by: &Actor, result: &Result<T, StoreError>) {
         self.trail("key.revoked", at, by, result, What::Key { key: id, about: None });
+    }
+
+    pub(super) fn trail_officer<T>(
+        &self,
+        event: &'static str,
+        officer: &Email,
+        at: Timestamp,
+        by: &Actor,
+        result: &Result<T, StoreError>,
+    ) {
+        self.trail(event, at, by, result, What::Officer { officer: officer.as_str() });
     }
 
     pub(super) fn trail_session_began<T>(&self, session: &Session, result: &Result<T, StoreError>) {

@@ -77,6 +77,7 @@ mod hostile;
 mod instances;
 mod lifecycle;
 mod nodes;
+mod officers;
 mod outage;
 mod overload;
 mod restore;

@@ -150,6 +150,10 @@ async fn issue(app: &App, browser: &Browser, email: &Email) -> Result<(), Error>
         refused(app, AuthFailure::NotAnOfficer, LoginFailure::NotAnOfficer, email);
         return Ok(());
     }
+    if app.store.is_suspended(email).await? {
+        refused(app, AuthFailure::Suspended, LoginFailure::Suspended, email);
+        return Ok(());
+    }
     let otp = OneTimePassword::random();
     let hash = browser.secret.otp_hash(email, &otp);
     let per_hour = app.config.limits.otps_per_hour;
