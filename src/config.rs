@@ -124,6 +124,8 @@ pub struct Clicks {
 pub struct Limits {
     /// 0: no limit.
     pub api_per_minute: u32,
+    /// At least `api_per_minute`. 0: no limit.
+    pub officer_per_minute: u32,
     /// 0: no limit.
     pub misses_per_minute: u32,
     /// 0: no limit.
@@ -410,11 +412,16 @@ impl Clicks {
 impl Limits {
     fn read(settings: &mut Settings) -> Option<Self> {
         let api_per_minute = settings.take("limits.api_per_minute", "0 to 1000000", in_range(0, 1_000_000));
+        let officer_per_minute = settings.take("limits.officer_per_minute", "0 to 1000000", in_range(0, 1_000_000));
         let misses_per_minute = settings.take("limits.misses_per_minute", "0 to 1000000", in_range(0, 1_000_000));
         let logins_per_minute = settings.take("limits.logins_per_minute", "0 to 1000000", in_range(0, 1_000_000));
         let otps_per_hour = settings.take("limits.otps_per_hour", "0 to 1000", in_range(0, 1000));
         Some(Self {
             api_per_minute: api_per_minute?,
+            officer_per_minute: match (api_per_minute?, officer_per_minute?) {
+                (0, _) | (_, 0) => 0,
+                (of_key, of_officer) => of_officer.max(of_key),
+            },
             misses_per_minute: misses_per_minute?,
             logins_per_minute: logins_per_minute?,
             otps_per_hour: otps_per_hour?,

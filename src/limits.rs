@@ -15,6 +15,8 @@ use std::{
 
 use quick_cache::sync::Cache;
 
+use crate::domain::Email;
+
 /// Between two sweeps that forget who has been quiet.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -31,6 +33,59 @@ pub struct Left {
     pub remaining: u32,
     /// Until it is full again.
     pub reset: Duration,
+}
+
+/// The limits of API requests: of each key, and of all keys of an officer together.
+pub struct ApiLimits {
+    of_keys: Option<PerMinute<String>>,
+    of_officers: Option<PerMinute<Email>>,
+}
+
+/// A request over a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{whose} may make {} requests a minute", left.limit)]
+pub struct OverLimit {
+    whose: &'static str,
+    pub left: Left,
+    /// Until there is a request left.
+    pub wait: Duration,
+}
+
+impl ApiLimits {
+    /// Requests a minute of a key and of an officer. 0: no limit.
+    pub fn new(of_key: u32, of_officer: u32) -> Self {
+        Self { of_keys: PerMinute::new(of_key), of_officers: PerMinute::new(of_officer) }
+    }
+
+    /// Takes one request from the key's bucket and from its officer's. Returns what is left in the emptier one, or `None` without limits.
+    ///
+    /// # Errors
+    ///
+    /// When either is empty. A key that is over its own limit takes nothing from the officer's other keys.
+    pub fn take(&self, key_id: &String, officer: &Email) -> Result<Option<Left>, OverLimit> {
+        let of_key = take_from(self.of_keys.as_ref(), key_id, "this key")?;
+        let of_officer = take_from(self.of_officers.as_ref(), officer, "the keys of this officer together")?;
+        Ok(of_key.into_iter().chain(of_officer).min_by_key(|left| left.remaining))
+    }
+
+    /// Forgets callers whose buckets are full again.
+    pub fn sweep(&self) {
+        if let Some(limit) = &self.of_keys {
+            limit.sweep();
+        }
+        if let Some(limit) = &self.of_officers {
+            limit.sweep();
+        }
+    }
+}
+
+fn take_from<K: Hash + Eq + Clone>(
+    limit: Option<&PerMinute<K>>,
+    caller: &K,
+    whose: &'static str,
+) -> Result<Option<Left>, OverLimit> {
+    let Some(limit) = limit else { return Ok(None) };
+    limit.take(caller).map(Some).map_err(|wait| OverLimit { whose, left: limit.none_left(), wait })
 }
 
 /// A bucket of requests a caller.
@@ -166,6 +221,27 @@ mod tests {
         while !limit.full_at.is_empty() {
             limit.sweep();
         }
+    }
+
+    #[test]
+    fn an_officers_keys_have_a_bucket_each_and_one_together() {
+        let (amy, ben) = ("amy@x.gov.sg", "ben@x.gov.sg");
+        let limits = ApiLimits::new(2, 3);
+        let take = |key: &str, officer: &str| {
+            let taken = limits.take(&key.to_owned(), &Email::from_store(officer.to_owned()));
+            taken.map(|left| left.map(|left| (left.limit, left.remaining))).map_err(|over| over.to_string())
+        };
+        assert_eq!(take("a", amy), Ok(Some((2, 1))));
+        assert_eq!(take("a", amy), Ok(Some((2, 0))));
+        for _ in 0..5 {
+            assert_eq!(take("a", amy), Err("this key may make 2 requests a minute".to_owned()));
+        }
+        assert_eq!(take("b", amy), Ok(Some((3, 0))), "the tighter limit is told");
+        let together = "the keys of this officer together may make 3 requests a minute";
+        assert_eq!(take("b", amy), Err(together.to_owned()));
+        assert_eq!(take("c", ben), Ok(Some((2, 1))), "another officer");
+        let off = ApiLimits::new(0, 0);
+        assert_eq!(off.take(&"a".to_owned(), &Email::from_store(amy.to_owned())), Ok(None));
     }
 
     #[test]

@@ -356,9 +356,7 @@ async fn sweep_limits(app: Data<App>) {
     let mut ticks = interval(limits::SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        if let Some(limit) = &app.api_requests {
-            limit.sweep();
-        }
+        app.api_requests.sweep();
         for limit in [&app.misses, &app.logins].into_iter().flatten() {
             limit.sweep();
         }

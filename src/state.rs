@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     console,
     languages::Language,
-    limits::PerMinute,
+    limits::{ApiLimits, PerMinute},
     mail::Mailer,
     metrics::Metrics,
     rankings::Rankings,
@@ -59,8 +59,7 @@ pub struct App {
     pub gone_pages: GonePages,
     /// Places for what officers ask.
     pub admission: Admission,
-    /// Requests by API key. `None`: unlimited.
-    pub api_requests: Option<PerMinute<String>>,
+    pub api_requests: ApiLimits,
     /// Visits of unknown codes by visitor. `None`: unlimited.
     pub misses: Option<PerMinute<IpAddr>>,
     /// Look-ups for all visitors together who are beyond that.
@@ -104,7 +103,7 @@ impl App {
             console_style: console::assets::Style::new(&site),
             site,
             admission: Admission::new(&config.overload, &metrics),
-            api_requests: PerMinute::new(config.limits.api_per_minute),
+            api_requests: ApiLimits::new(config.limits.api_per_minute, config.limits.officer_per_minute),
             misses: PerMinute::new(config.limits.misses_per_minute),
             lookups_for_guessers: PerMinute::in_bursts(LOOKUPS_FOR_GUESSERS_PER_MINUTE, LOOKUPS_FOR_GUESSERS_AT_ONCE),
             rankings: Arc::default(),

@@ -68,7 +68,10 @@ fn me_says_whose_key_this_is_and_what_it_may() {
     let me = amy.get("/me").assert_v2("me", 200);
     assert_eq!((&me["officer"], &me["admin"]), (&json!("amy@agency.gov.sg"), &json!(false)));
     assert_eq!((&me["key"]["scopes"], &me["key"]["usable"]), (&json!(USUAL), &json!(true)));
-    assert_eq!(me["limits"], json!({"requests_per_minute": 900, "batch_rows": 1000, "body_bytes": 102_400}));
+    assert_eq!(
+        me["limits"],
+        json!({"requests_per_minute": 900, "requests_per_minute_of_officer": 1200, "batch_rows": 1000, "body_bytes": 102_400})
+    );
     // Any key may ask, whatever its scopes.
     let me = server.program_with_scopes("root@agency.gov.sg", "stats:read").get("/me").assert_v2("me", 200);
     assert_eq!((&me["officer"], &me["admin"]), (&json!("root@agency.gov.sg"), &json!(true)));

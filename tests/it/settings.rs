@@ -128,6 +128,7 @@ fn the_file_in_the_repository_is_good_and_says_the_defaults() {
         "allow_unsafe",
         "timezone",
         "api_per_minute",
+        "officer_per_minute",
         "misses_per_minute",
         "lookup_timeout",
     ] {

@@ -81,10 +81,8 @@ async fn enter(request: &HttpRequest, payload: Payload) -> Result<(Value, Office
 }
 
 fn within_limit(app: &App, officer: &Officer) -> Result<(), Error> {
-    match &app.api_requests {
-        Some(limit) => limit.take(&officer.key_id).map(|_| ()).map_err(Error::TooManyRequests),
-        None => Ok(()),
-    }
+    let taken = app.api_requests.take(&officer.key_id, &officer.email);
+    taken.map(|_| ()).map_err(|over| Error::TooManyRequests(over.wait))
 }
 
 fn app(request: &HttpRequest) -> Data<App> {

@@ -149,14 +149,11 @@ pub async fn unknown(_: Stray) -> Result<HttpResponse, Problem> {
 }
 
 fn within_limit(app: &App, officer: &Officer, request: &HttpRequest) -> Result<(), Problem> {
-    let Some(limit) = &app.api_requests else { return Ok(()) };
-    let taken = limit.take(&officer.key_id);
-    let left = taken.unwrap_or_else(|_| limit.none_left());
-    request.extensions_mut().insert(RateLimit(left));
-    taken.map(|_| ()).map_err(|wait| {
-        let detail = format!("this key may make {} requests a minute", left.limit);
-        Problem::new(Kind::RateLimited, detail).retry_after(wait)
-    })
+    let taken = app.api_requests.take(&officer.key_id, &officer.email);
+    if let Some(left) = taken.unwrap_or_else(|over| Some(over.left)) {
+        request.extensions_mut().insert(RateLimit(left));
+    }
+    taken.map(|_| ()).map_err(|over| Problem::new(Kind::RateLimited, over).retry_after(over.wait))
 }
 
 pub fn app(request: &HttpRequest) -> Data<App> {

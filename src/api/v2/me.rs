@@ -29,6 +29,9 @@ pub struct LimitsBody {
     /// Requests a minute with this key; null when there is no limit.
     #[schema(example = 600)]
     pub requests_per_minute: Option<u32>,
+    /// Requests a minute with all keys of the officer together; null when there is no limit.
+    #[schema(example = 1200)]
+    pub requests_per_minute_of_officer: Option<u32>,
     /// Rows of a batch.
     #[schema(example = 1000)]
     pub batch_rows: usize,
@@ -43,13 +46,14 @@ pub struct LimitsBody {
 #[utoipa::path(get, path = "/me", tag = "keys", responses((status = 200, description = "You", body = MeBody)))]
 pub async fn read(call: Call<Anything>) -> Result<HttpResponse, Problem> {
     let officer = call.officer();
-    let per_minute = call.app.config.limits.api_per_minute;
+    let limits = &call.app.config.limits;
     let body = MeBody {
         officer: officer.email.to_string(),
         admin: officer.is_admin(),
         key: KeyBody::from(officer.key()),
         limits: LimitsBody {
-            requests_per_minute: Some(per_minute).filter(|limit| *limit > 0),
+            requests_per_minute: Some(limits.api_per_minute).filter(|limit| *limit > 0),
+            requests_per_minute_of_officer: Some(limits.officer_per_minute).filter(|limit| *limit > 0),
             batch_rows: bulk::ROWS_MAX,
             body_bytes: BODY_BYTES_MAX,
         },
