@@ -155,19 +155,35 @@ pub struct Transfer {
     pub expected_versions: Option<Vec<u64>>,
 }
 
-/// Gives a link that is within reach to another officer.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// Otherwise anybody could have a page say that a link is a minister's.
+    #[error("nobody with this address has used this service yet: ask them to log in once, and check the spelling")]
+    UnknownOfficer,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Gives a link that is within reach to another officer, one whom the service knows: they have logged in, have a key or own links.
 ///
 /// # Errors
 ///
-/// When the store can't be asked.
+/// When nobody knows that officer, or the store can't be asked.
 pub async fn transfer(
     app: &App,
     transfer: &Transfer,
     reach: &Reach,
     attempt: &Attempt,
     by: &Actor,
-) -> Result<Changed, StoreError> {
+) -> Result<Changed, TransferError> {
     let Transfer { code, to, expected_versions } = transfer;
+    if app.store.place_of_officer(to).await?.is_none() {
+        // What isn't theirs is not found, and what has changed is stale, whoever is to have it.
+        let listed = app.store.find_link(code).await?.filter(|listed| reach.includes(&listed.link));
+        let Some(listed) = listed else { return Ok(Changed::NotFound) };
+        let is_stale = expected_versions.as_ref().is_some_and(|versions| !versions.contains(&listed.link.version));
+        return if is_stale { Ok(Changed::Stale(listed)) } else { Err(TransferError::UnknownOfficer) };
+    }
     let change = Change { owner: Some(to.clone()), ..Change::default() };
     let expected_versions = expected_versions.as_deref();
     let changed = app.store.change_link(code, reach, &change, expected_versions, attempt.at, by).await?;

@@ -235,6 +235,7 @@ fn read(app: &App, by: Uploader<'_>, file: &[u8]) -> Result<Sheet, FileError> {
     let rules = Rules {
         own_host: app.config.public.base_url.host().to_owned(),
         email_domains: app.config.officers.email_domains.clone(),
+        any_contact: false,
         owner: Some(by.email.clone()),
         now: Timestamp::now(),
     };

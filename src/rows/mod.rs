@@ -139,6 +139,8 @@ pub enum Wrong {
     Email,
     #[error("is no officer's address: officers.email_domains doesn't allow it")]
     NoOfficer,
+    #[error("must be an officer's address, since citizens are told to ask it: officers.email_domains doesn't allow it")]
+    NoOfficersContact,
     #[error("{InvalidDescription}")]
     Description,
     #[error("{InvalidTag}")]
@@ -173,6 +175,8 @@ pub struct Rules {
     /// The host of the service's own short links, without a port.
     pub own_host: String,
     pub email_domains: EmailDomains,
+    /// Whether anybody may be a contact. Only the operator's import: it brings in what another service had.
+    pub any_contact: bool,
     /// Whose the links are that don't say it.
     pub owner: Option<Email>,
     pub now: Timestamp,
@@ -208,7 +212,7 @@ impl Rules {
             let text = if foreign { Cow::Owned(shorten(text)) } else { Cow::Borrowed(text) };
             text.parse::<Description>().map_err(|_| Wrong::Description)
         });
-        let contact_email = cells.read(Field::ContactEmail, parse_email);
+        let contact_email = cells.read(Field::ContactEmail, |text| self.parse_contact(text));
         let tags = cells.read(Field::Tags, |text| if foreign { Ok(liken_tags(text)) } else { parse_tags(text) });
         let forward_query = cells.read(Field::ForwardQuery, parse_flag);
         let expires_at = cells.read(Field::ExpiresAt, parse_time);
@@ -240,6 +244,12 @@ impl Rules {
     fn parse_owner(&self, text: &str) -> Result<Email, Wrong> {
         let email = parse_email(text)?;
         if self.email_domains.matches(&email) { Ok(email) } else { Err(Wrong::NoOfficer) }
+    }
+
+    fn parse_contact(&self, text: &str) -> Result<Email, Wrong> {
+        let email = parse_email(text)?;
+        let may_be = self.any_contact || self.email_domains.matches(&email);
+        if may_be { Ok(email) } else { Err(Wrong::NoOfficersContact) }
     }
 
     fn parse_past(&self, text: &str) -> Result<Timestamp, Wrong> {
@@ -348,6 +358,7 @@ mod tests {
         Rules {
             own_host: "go.agency.gov.sg".to_owned(),
             email_domains: EmailDomains::parse(&["*.gov.sg".to_owned()]).expect("globs"),
+            any_contact: true,
             owner: Some("amy@agency.gov.sg".parse().expect("an address")),
             now: "2026-11-25T00:00:00Z".parse().expect("a time"),
         }

@@ -212,6 +212,7 @@ pub mod tests {
         let rules = Rules {
             own_host: "go.agency.gov.sg".to_owned(),
             email_domains: EmailDomains::parse(&["*".to_owned()]).expect("globs"),
+            any_contact: true,
             owner: None,
             now: Timestamp::MAX,
         };

@@ -86,6 +86,12 @@ impl Program<'_> {
         self.post(&format!("/links/{code}/transfer"), &json!({"owner": to}))
     }
 
+    /// Makes the service know an officer, as if they had logged in once.
+    #[track_caller]
+    pub fn knows(&self, email: &str) {
+        self.server.knows(email);
+    }
+
     #[track_caller]
     pub fn link(&self, code: &str) -> Value {
         self.get(&format!("/links/{code}")).assert_v2(code, 200)

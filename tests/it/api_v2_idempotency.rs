@@ -52,6 +52,7 @@ fn a_request_sent_again_is_answered_as_before_and_says_so() {
     assert_eq!(amy.codes(&[]).len(), 2);
     let given = amy.creates(&json!({"target_url": TARGET, "code": "given"}));
     assert_eq!(given["version"], 1);
+    nodes[0].knows("ben@agency.gov.sg");
     let body = json!({"owner": "ben@agency.gov.sg"});
     let first = post(&amy, "/links/given/transfer", "give", &body);
     first.assert_v2("transfer", 200);
@@ -219,6 +220,7 @@ fn a_node_that_dies_in_a_transfer_has_given_the_link_once() {
     let body = json!({"owner": "ben@agency.gov.sg"});
     let arrange = |amy: &Program<'_>| {
         amy.creates(&json!({"target_url": TARGET, "code": "form"}));
+        amy.knows("ben@agency.gov.sg");
     };
     let given = |eye: &mut redis::Connection| {
         let owner: Option<String> = eye.hget("l:{form}", "o").expect("Redis answers");

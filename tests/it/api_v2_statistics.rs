@@ -99,6 +99,7 @@ fn tags_are_summed_over_the_links_that_have_them_now() {
     assert_eq!(sums(), json!([{"tag": "gst", "links": 1, "clicks": 2}, {"tag": "tax", "links": 2, "clicks": 3}]));
     amy.changes("a", &json!({"tags": ["TAX"]}));
     assert_eq!(sums(), json!([{"tag": "tax", "links": 2, "clicks": 3}]));
+    server.knows("ben@agency.gov.sg");
     amy.transfer("b", "ben@agency.gov.sg").assert_v2("transfer", 200);
     assert_eq!(sums(), json!([{"tag": "tax", "links": 1, "clicks": 2}]));
 }

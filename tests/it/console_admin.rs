@@ -42,6 +42,7 @@ fn administrators_find_and_manage_the_links_of_others_and_the_history_says_who()
     assert_eq!(server.follow("amys").status, 410);
     assert!(unescaped(&Desk::of(&server, AMY).sees("/console/links/amys/history")).contains(ROOT));
 
+    server.knows(BEN);
     root.sees("/console/links/amys/transfer");
     let to_amy = root.sends("/console/links/amys/transfer", &[("owner", AMY), ("version", "2")]);
     to_amy.assert_page("she has it", 422);

@@ -160,6 +160,7 @@ fn nothing_of_a_person_a_link_or_a_key_reaches_the_collector() {
     );
     amy.changes("code-of-a-link", &json!({"state": "inactive"}));
     amy.get("/links?q=sought-for&tag=tag-of-a-link");
+    server.knows("ben.lim@agency.gov.sg");
     amy.transfer("code-of-a-link", "ben.lim@agency.gov.sg");
     amy.create(&json!({"code": "x-of-a-refused-link", "target_url": "refused-target"}));
     server.officer_with_key(&amy.key).list("searchText=sought-for");

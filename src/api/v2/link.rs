@@ -90,6 +90,7 @@ pub struct NewLinkBody {
     code: Option<String>,
     #[schema(value_type = Option<DescriptionText>)]
     description: Option<String>,
+    /// An officer's address.
     #[schema(value_type = Option<EmailText>)]
     contact_email: Option<String>,
     #[schema(value_type = Option<Vec<TagText>>, max_items = 10)]
@@ -113,6 +114,7 @@ pub struct LinkPatchBody {
     state: Option<State>,
     #[schema(value_type = Option<DescriptionText>)]
     description: Option<String>,
+    /// An officer's address, or the one that the link has.
     #[schema(value_type = Option<EmailText>)]
     contact_email: Option<String>,
     #[schema(value_type = Option<Vec<TagText>>, max_items = 10)]
@@ -141,7 +143,7 @@ pub fn read_wish(body: Value, rules: &Rules<'_>) -> Result<Wish, Problem> {
     let target = fields.required("target_url", |text| parse_target(text, rules.app));
     let code = fields.text("code", str::parse::<Code>).given();
     let description = fields.text("description", str::parse::<Description>).given().unwrap_or_default();
-    let contact_email = fields.text("contact_email", str::parse::<Email>).given();
+    let contact_email = fields.text("contact_email", |text| parse_contact(text, rules.app, None)).given();
     let tags = read_tags(&mut fields).given().unwrap_or_default();
     let forward_query = fields.flag("forward_query").given().unwrap_or(false);
     let expires_at = fields.text("expires_at", parse_time).given();
@@ -167,12 +169,12 @@ pub fn read_wish(body: Value, rules: &Rules<'_>) -> Result<Wish, Problem> {
     }
 }
 
-/// Reads a change; finds every mistake.
+/// Reads a change of `link`; finds every mistake.
 ///
 /// # Errors
 ///
 /// All of them.
-pub fn read_change(body: Value, app: &App) -> Result<Change, Problem> {
+pub fn read_change(body: Value, app: &App, link: &Link) -> Result<Change, Problem> {
     let mut fields = Fields::new(body)?;
     let target = fields.text("target_url", |text| parse_target(text, app));
     if target == Patch::Reset {
@@ -187,7 +189,9 @@ pub fn read_change(body: Value, app: &App) -> Result<Change, Problem> {
         owner: None,
         state: state.given(),
         description: fields.text("description", str::parse::<Description>).change(Description::default()),
-        contact_email: fields.text("contact_email", str::parse::<Email>).nullable(),
+        contact_email: fields
+            .text("contact_email", |text| parse_contact(text, app, link.contact_email.as_ref()))
+            .nullable(),
         tags: read_tags(&mut fields).change(Tags::default()),
         forward_query: fields.flag("forward_query").change(false),
         expires_at: fields.text("expires_at", parse_time).nullable(),
@@ -226,6 +230,17 @@ pub fn parse_owner(text: &str, app: &App) -> Result<Email, String> {
         Ok(email)
     } else {
         Err("links are owned by officers only, whose addresses officers.email_domains names".to_owned())
+    }
+}
+
+/// An address that citizens are told to ask. `current` is the link's: contacts from before they had to be officers' may stay.
+fn parse_contact(text: &str, app: &App, current: Option<&Email>) -> Result<Email, String> {
+    let email: Email = text.parse().map_err(|error: crate::domain::email::InvalidEmail| error.to_string())?;
+    if Some(&email) == current || app.config.officers.email_domains.matches(&email) {
+        Ok(email)
+    } else {
+        Err("citizens are told to ask it, so it must be an officer's address, which officers.email_domains names"
+            .to_owned())
     }
 }
 

@@ -151,8 +151,8 @@ pub async fn change(mut call: Call<LinksWrite>, code: Path<String>) -> Result<Ht
     let expected = expected_versions(call.headers(IF_MATCH));
     let officer = call.officer();
     // What isn't theirs to see is not found, whatever they want of it.
-    find(&call, code.as_str()).await?;
-    let change = read_change(body, &call.app)?;
+    let now = find(&call, code.as_str()).await?;
+    let change = read_change(body, &call.app, &now.link)?;
     let changed =
         links::change(&call.app, &code, &officer.reach(), &change, expected.as_deref(), &officer.actor()).await?;
     match changed {
@@ -172,6 +172,8 @@ pub struct TransferBody {
 }
 
 /// Give a link to another officer.
+///
+/// To one whom the service knows: who has logged in, has a key or owns links.
 #[utoipa::path(
     post, path = "/links/{code}/transfer", tag = "links", request_body = TransferBody, security(("key" = ["links:write"])),
     params(

@@ -28,7 +28,7 @@ use crate::{
     auth::AuthError,
     bulk::Refused,
     limits::Left,
-    links::CreateError,
+    links::{CreateError, TransferError},
     store::StoreError,
 };
 
@@ -191,11 +191,20 @@ impl ResponseError for Problem {
 impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         match error {
-            AuthError::MissingHeader | AuthError::MalformedHeader | AuthError::InvalidKey => {
+            AuthError::MissingHeader | AuthError::MalformedHeader | AuthError::InvalidKey | AuthError::Barred(_) => {
                 Self::new(Kind::Unauthorized, error)
             }
             AuthError::NotAdmin | AuthError::MissingScope(_) => Self::new(Kind::Forbidden, error),
             AuthError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<TransferError> for Problem {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::UnknownOfficer => Self::mistakes(vec![Mistake::at("/owner", error)]),
+            TransferError::Store(error) => error.into(),
         }
     }
 }

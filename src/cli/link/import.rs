@@ -68,6 +68,7 @@ pub async fn run(config: &Config, file: &Path, owner: Option<Email>, how: How) -
     let rules = Rules {
         own_host: config.public.base_url.host().to_owned(),
         email_domains: config.officers.email_domains.clone(),
+        any_contact: true,
         owner,
         now: Timestamp::now(),
     };

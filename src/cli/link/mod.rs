@@ -28,6 +28,8 @@ enum Command {
     /// CSV with a header row, or JSON objects one a line; what `merlink link export` writes, or an export of GoGovSG, Shlink, YOURLS, Kutt
     /// or Bitly, recognised by its columns. Each row that is refused is named on stdout, with its line and the reason; then the exit code
     /// is 1, and all other rows are in. A link that exists and is what the row says is unchanged; one that is anything else is refused.
+    ///
+    /// A contact may be any address, as another service may have had it. Elsewhere contacts must be officers' addresses.
     #[command(
         after_help = "Example:\n  merlink link import links.csv --owner a@agency.gov.sg --dry-run\n  merlink link import links.csv --owner a@agency.gov.sg >refused.txt"
     )]

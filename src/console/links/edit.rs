@@ -25,7 +25,7 @@ use crate::{
         link::{DESCRIPTION_CHARS_MAX, TAG_BYTES_MAX, TAGS_MAX},
     },
     languages::{Html, Language},
-    links::{self, Attempt, CreateError, Transfer, Wish},
+    links::{self, Attempt, CreateError, Transfer, TransferError, Wish},
     routes,
     state::App,
     store::{Change, Changed},
@@ -138,7 +138,7 @@ pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResp
     let typed = Typed::read(&fields);
     let words = &officer.words;
     let mut mistakes = Mistakes::default();
-    let understood = typed.understand(&app, words, &mut mistakes);
+    let understood = typed.understand(&app, words, None, &mut mistakes);
     let code = match typed.code.as_str() {
         "" => Some(None),
         code => {
@@ -201,7 +201,8 @@ pub async fn save(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>) 
     let link = own_link(&app, &officer, &code).await?;
     let mut typed = Typed::read(&fields);
     let mut mistakes = Mistakes::default();
-    let Some(understood) = typed.understand(&app, &officer.words, &mut mistakes) else {
+    let current = link.contact_email.as_ref();
+    let Some(understood) = typed.understand(&app, &officer.words, current, &mut mistakes) else {
         return Ok(edit_page(&app, &officer, &link, &typed, &mistakes, "", StatusCode::UNPROCESSABLE_ENTITY));
     };
     let change = Change {
@@ -263,10 +264,13 @@ pub async fn transfer(app: Data<App>, posted: Posted<SignedIn>, code: Path<Strin
     }
     let version = fields.text("version").parse().unwrap_or(0);
     let transfer = Transfer { code: link.code.clone(), to, expected_versions: Some(vec![version]) };
-    match links::transfer(&app, &transfer, &officer.reach(), &Attempt::once(), &officer.actor()).await? {
-        Changed::Yes(_) => Ok(see_other(&format!("/console/links?done=transferred&code={}", link.code))),
-        Changed::NotFound => Err(Error::NotFound),
-        Changed::Stale(_) => refused(words.transfer_stale()),
+    let transferred = links::transfer(&app, &transfer, &officer.reach(), &Attempt::once(), &officer.actor()).await;
+    match transferred {
+        Err(TransferError::UnknownOfficer) => refused(words.transfer_unknown_officer()),
+        Err(TransferError::Store(error)) => Err(error.into()),
+        Ok(Changed::Yes(_)) => Ok(see_other(&format!("/console/links?done=transferred&code={}", link.code))),
+        Ok(Changed::NotFound) => Err(Error::NotFound),
+        Ok(Changed::Stale(_)) => refused(words.transfer_stale()),
     }
 }
 
@@ -305,8 +309,14 @@ impl Typed {
         }
     }
 
-    /// Finds every mistake.
-    fn understand<'w>(&self, app: &App, words: &'w Language, mistakes: &mut Mistakes<'w>) -> Option<Understood> {
+    /// Finds every mistake. `contact` is what the link has, if it is there yet.
+    fn understand<'w>(
+        &self,
+        app: &App,
+        words: &'w Language,
+        contact: Option<&Email>,
+        mistakes: &mut Mistakes<'w>,
+    ) -> Option<Understood> {
         let own_host = app.config.public.base_url.host();
         let target =
             mistakes.note("target", Target::parse(&self.target, own_host).map_err(|error| no_target(words, error)));
@@ -314,8 +324,8 @@ impl Typed {
             "description",
             self.description.parse().map_err(|_| words.fields_description_mistake(DESCRIPTION_CHARS_MAX)),
         );
-        let contact_email = mistakes
-            .note("contact", optional(&self.contact, |text| text.parse().map_err(|_| words.console_no_email())));
+        let contact_email =
+            mistakes.note("contact", optional(&self.contact, |text| read_contact(app, words, text, contact)));
         let tags = mistakes.note("tags", read_tags(words, &self.tags));
         let expires_at = mistakes.note("expires", optional(&self.expires, |text| read_time(app, words, text)));
         Some(Understood {
@@ -360,6 +370,13 @@ fn read_time<'w>(app: &App, words: &'w Language, text: &str) -> Result<Timestamp
 fn read_owner<'w>(app: &App, words: &'w Language, text: &str) -> Result<Email, Html<'w>> {
     let email = text.parse::<Email>().map_err(|_| words.console_no_email())?;
     if app.config.officers.email_domains.matches(&email) { Ok(email) } else { Err(words.transfer_no_officer()) }
+}
+
+/// An address that citizens are told to ask. Contacts from before they had to be officers' may stay.
+fn read_contact<'w>(app: &App, words: &'w Language, text: &str, current: Option<&Email>) -> Result<Email, Html<'w>> {
+    let email = text.parse::<Email>().map_err(|_| words.console_no_email())?;
+    let may_be = Some(&email) == current || app.config.officers.email_domains.matches(&email);
+    if may_be { Ok(email) } else { Err(words.fields_contact_no_officer()) }
 }
 
 fn create_page(app: &App, officer: &SignedIn, typed: &Typed, mistakes: &Mistakes<'_>) -> HttpResponse {

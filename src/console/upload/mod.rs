@@ -323,6 +323,7 @@ fn said<'w>(words: &'w Language, wrong: &Wrong) -> Html<'w> {
         Wrong::State => words.upload_cell_state(),
         Wrong::Email => words.console_no_email(),
         Wrong::NoOfficer => words.transfer_no_officer(),
+        Wrong::NoOfficersContact => words.fields_contact_no_officer(),
         Wrong::Description => words.fields_description_mistake(DESCRIPTION_CHARS_MAX),
         Wrong::Tag => words.fields_tag_mistake(TAG_BYTES_MAX),
         Wrong::TooManyTags => words.fields_tags_mistake(TAGS_MAX),
