@@ -1,4 +1,4 @@
-//! Who calls: from an `Authorization` header to an officer.
+//! Who may act: from an `Authorization` header to an officer, and for keys and sessions alike the decision in [`may_act`].
 //!
 //! Permission is part of the type: a handler that takes a `Caller<LinksWrite>` can't be reached by a key that lacks the scope, and one that
 //! forgot to ask has no officer to act for.
@@ -6,16 +6,15 @@
 use std::marker::PhantomData;
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
-    domain::{ApiKey, Email, PlainKey, Scope},
+    config::Officers,
+    domain::{ApiKey, Email, PlainKey, Scope, key::LAST_USED_PRECISION},
     metrics::AuthFailure,
     state::App,
-    store::{Actor, Reach, StoreError},
+    store::{Actor, FoundKey, Reach, StoreError},
 };
-
-const LAST_USED_PRECISION: SignedDuration = SignedDuration::from_mins(1);
 
 /// What a handler asks of its caller.
 pub trait Permission {
@@ -93,8 +92,11 @@ pub enum AuthError {
     MissingHeader,
     #[error("the Authorization header is not \"Bearer <key>\"")]
     MalformedHeader,
-    #[error("the key is unknown, revoked or expired")]
+    #[error("the key is unknown, revoked or expired, or its officer may not use this service now")]
     InvalidKey,
+    /// Answered like [`Self::InvalidKey`]; counted apart.
+    #[error("the key is unknown, revoked or expired, or its officer may not use this service now")]
+    Barred(Barred),
     #[error("the officer is not an admin")]
     NotAdmin,
     #[error("the key lacks the scope {}", .0.as_str())]
@@ -108,12 +110,48 @@ impl AuthError {
         match self {
             Self::MissingHeader => Some(AuthFailure::MissingHeader),
             Self::MalformedHeader => Some(AuthFailure::MalformedHeader),
-            Self::InvalidKey => Some(AuthFailure::InvalidKey),
+            Self::InvalidKey | Self::Barred(Barred::KeyEnded) => Some(AuthFailure::InvalidKey),
+            Self::Barred(Barred::NotAnOfficer) => Some(AuthFailure::NotAnOfficer),
+            Self::Barred(Barred::Suspended) => Some(AuthFailure::Suspended),
             Self::NotAdmin => Some(AuthFailure::NotAdmin),
             Self::MissingScope(_) => Some(AuthFailure::MissingScope),
             Self::Store(_) => None,
         }
     }
+}
+
+/// Why nobody may act by a key or a session that was once good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barred {
+    /// `officers.email_domains` doesn't allow the address, or no longer.
+    NotAnOfficer,
+    Suspended,
+    /// The key, or one above it, is revoked, expired or gone.
+    KeyEnded,
+}
+
+/// Decides who may act. Each API call, with its key, and each request to the console, with none, is decided here and nowhere else.
+///
+/// # Errors
+///
+/// Why they may not.
+pub fn may_act(
+    officers: &Officers,
+    email: &Email,
+    is_suspended: bool,
+    key: Option<&FoundKey>,
+    now: Timestamp,
+) -> Result<(), Barred> {
+    if !officers.email_domains.matches(email) {
+        return Err(Barred::NotAnOfficer);
+    }
+    if is_suspended {
+        return Err(Barred::Suspended);
+    }
+    if key.is_some_and(|found| found.is_cut_off || !found.key.is_usable(now)) {
+        return Err(Barred::KeyEnded);
+    }
+    Ok(())
 }
 
 /// Finds the officer whose key the request carries.
@@ -169,11 +207,14 @@ async fn find_officer(app: &App, headers: &HeaderMap) -> Result<Officer, AuthErr
     let mut parts = header.as_bytes().split(|byte| *byte == b' ');
     let (Some(b"Bearer"), Some(key)) = (parts.next(), parts.next()) else { return Err(AuthError::MalformedHeader) };
     let plain: PlainKey = str::from_utf8(key).ok().and_then(|key| key.parse().ok()).ok_or(AuthError::InvalidKey)?;
-    let key = app.store.find_api_key(plain.id()).await?.ok_or(AuthError::InvalidKey)?;
+    let found = app.store.find_key_for_call(plain.id()).await?.ok_or(AuthError::InvalidKey)?;
     // The hash first: nothing about a key is told to who doesn't hold it.
-    if !key.hash.matches(&plain) || !key.is_usable(Timestamp::now()) {
+    if !found.key.hash.matches(&plain) {
         return Err(AuthError::InvalidKey);
     }
+    may_act(&app.config.officers, &found.key.owner, found.is_suspended, Some(&found), Timestamp::now())
+        .map_err(AuthError::Barred)?;
+    let key = found.key;
     note_use(app, &key).await;
     let is_admin = app.config.officers.admins.contains(&key.owner);
     Ok(Officer { email: key.owner.clone(), key_id: key.id.clone(), key, is_admin })

@@ -27,7 +27,8 @@ const PROBE_MAX: Duration = Duration::from_secs(2);
 #[derive(Args)]
 #[command(after_help = "Example:\n  merlink check --config /etc/merlink/merlink.toml")]
 pub struct Arguments {
-    /// Rebuild what can be derived from the links (owners' indexes), and drop what instances that are gone left beside the counters
+    /// Rebuild what can be derived from the links (owners' indexes), drop what instances that are gone left beside the counters, and
+    /// API keys that ended more than 90 days ago
     #[arg(long, conflicts_with_all = ["alive", "ready"])]
     repair: bool,
     /// With --repair: which instances are gone, those that ended this long ago with all their clicks counted
@@ -75,7 +76,9 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
         let repaired = match repair {
             Some(gone_for) => {
                 let now = Timestamp::now();
-                Some((store.repair_owner_indexes().await?, store.retire_instances(now - gone_for, now).await?))
+                let indexes = store.repair_owner_indexes().await?;
+                let instances = store.retire_instances(now - gone_for, now).await?;
+                Some((indexes, instances, store.tidy_api_keys(now).await?))
             }
             None => None,
         };
@@ -85,12 +88,13 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
     let place = if config.redis.url.is_some() { "redis.url" } else { "merlink's own, in data_dir/redis" };
     print(&format!("Redis         {} ({place})", safety.version));
     print(&format!("holds         links {}, clicks {}, officers {}", totals.links, totals.clicks, totals.officers));
-    if let Some((repaired, retired)) = repaired {
+    if let Some((repaired, retired, keys_dropped)) = repaired {
         print(&format!(
             "repaired      {} links read, {} index entries added, {} dropped",
             repaired.links, repaired.added, repaired.dropped
         ));
         print(&format!("gone          instances {}, {} positions dropped", retired.instances, retired.positions));
+        print(&format!("keys          {keys_dropped} dropped, which ended more than 90 days ago"));
     }
     for weakness in &safety.weaknesses {
         print(&format!("weak          {weakness}"));

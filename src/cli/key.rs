@@ -8,6 +8,7 @@ use super::{Failure, block_on, print, with_store};
 use crate::{
     config::{self, Config},
     domain::{ApiKey, Email, KeyName, PlainKey, Scope, Scopes},
+    keys::{self, NewKey, Unrecorded},
     store::Actor,
 };
 
@@ -52,11 +53,16 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a key for good
-    #[command(after_help = "Example:\n  merlink key revoke 4f7k2m9x1c0b")]
+    /// Revoke a key for good, and with it every key that it made
+    #[command(
+        after_help = "Example:\n  merlink key revoke 4f7k2m9x1c0b\n\nWhich key made a key is recorded since Merlink 0.1. Older keys of the same officer are revoked too if this one may have made\nthem: by its scopes, and in the time of its use. --recorded-only spares them."
+    )]
     Revoke {
         /// The id that `merlink key list` shows, or the whole key
         id: String,
+        /// Spare keys whose maker isn't recorded
+        #[arg(long)]
+        recorded_only: bool,
     },
 }
 
@@ -67,7 +73,10 @@ pub fn run(arguments: Arguments, config: Config) -> Result<(), Failure> {
                 create(&config, owner, name, scopes, expires_in).await
             }
             Command::List { owner, json } => list(&config, owner, json).await,
-            Command::Revoke { id } => revoke(&config, &id).await,
+            Command::Revoke { id, recorded_only } => {
+                let unrecorded = if recorded_only { Unrecorded::Spared } else { Unrecorded::Revoked };
+                revoke(&config, &id, unrecorded).await
+            }
         }
     })
 }
@@ -86,19 +95,9 @@ async fn create(
     if scopes.contains(Scope::Admin) && !config.officers.admins.contains(&owner) {
         return Err(format!("--scope admin: {owner} is not among officers.admins; add the address there first").into());
     }
-    let plain = PlainKey::random();
     let now = Timestamp::now();
-    let key = ApiKey {
-        id: plain.id().to_owned(),
-        hash: plain.hash(),
-        owner,
-        name,
-        scopes,
-        created_at: now,
-        expires_at: expires_in.map(|duration| now.checked_add(duration)).transpose()?,
-        last_used_at: None,
-        revoked_at: None,
-    };
+    let expires_at = expires_in.map(|duration| now.checked_add(duration)).transpose()?;
+    let (key, plain) = NewKey { owner, name, scopes, expires_at, maker: None }.draw(now);
     with_store(config, async |store| Ok(store.create_api_key(&key, &Actor::Operator).await?)).await?;
     eprintln!("Key {} of {}, scopes {}. It is shown this once:", key.id, key.owner, key.scopes);
     print(&plain.reveal());
@@ -117,6 +116,8 @@ struct Listed {
     /// To the minute.
     last_used_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
+    /// The key that made it. `None` for a key that no key made, and for one from before this was recorded.
+    made_by: Option<String>,
 }
 
 async fn list(config: &Config, owner: Option<Email>, json: bool) -> Result<(), Failure> {
@@ -148,16 +149,19 @@ async fn list(config: &Config, owner: Option<Email>, json: bool) -> Result<(), F
     Ok(())
 }
 
-async fn revoke(config: &Config, id: &str) -> Result<(), Failure> {
+async fn revoke(config: &Config, id: &str, unrecorded: Unrecorded) -> Result<(), Failure> {
     // People paste what they have; the secret in it goes no further.
     let id = id.parse::<PlainKey>().map_or_else(|_| id.to_owned(), |key| key.id().to_owned());
-    let found =
-        with_store(config, async |store| Ok(store.revoke_api_key(&id, Timestamp::now(), &Actor::Operator).await?))
-            .await?;
-    if !found {
-        return Err(format!("there is no key {id:?}: merlink key list shows all").into());
-    }
+    let below = with_store(config, async |store| match store.find_api_key(&id).await? {
+        Some(key) => Ok(keys::revoke(store, key, unrecorded, &Actor::Operator).await?),
+        None => Err(format!("there is no key {id:?}: merlink key list shows all").into()),
+    })
+    .await?;
     eprintln!("Key {id} is revoked.");
+    for key in below {
+        let how = if key.ancestors.is_some() { "was made with it" } else { "may have been made with it" };
+        eprintln!("Key {} of {} {how}, and is revoked too.", key.id, key.owner);
+    }
     Ok(())
 }
 
@@ -174,6 +178,7 @@ impl Listed {
 impl From<ApiKey> for Listed {
     fn from(key: ApiKey) -> Self {
         Self {
+            made_by: key.maker().map(str::to_owned),
             id: key.id,
             owner: key.owner.to_string(),
             name: key.name.to_string(),

@@ -19,11 +19,12 @@ use jiff::Timestamp;
 
 use super::page::Error;
 use crate::{
+    auth,
     domain::{BrowserSecret, Email},
     languages::{Language, Part},
     metrics::AuthFailure,
     state::App,
-    store::{Session, StoreError},
+    store::{FoundSession, Session, StoreError},
 };
 
 /// A session's end is moved when that would move it by at least this: not every page costs a write.
@@ -158,13 +159,17 @@ impl Visitor for SignedIn {
     }
 }
 
-/// The session of this browser, prolonged if need be. An address that may no longer log in has none.
+/// The session of this browser, prolonged if need be. An officer who may not act has none.
 async fn living_session(app: &App, secret: &BrowserSecret) -> Result<Option<Session>, StoreError> {
     let id = secret.session_id();
-    let Some((session, left)) = app.store.find_session(&id).await? else { return Ok(None) };
-    let age = Duration::try_from(Timestamp::now().duration_since(session.since)).unwrap_or_default();
+    let Some(FoundSession { session, left, is_suspended }) = app.store.find_session(&id).await? else {
+        return Ok(None);
+    };
+    let now = Timestamp::now();
+    let age = Duration::try_from(now.duration_since(session.since)).unwrap_or_default();
     let life = app.config.console.session_max.saturating_sub(age).min(app.config.console.session_idle);
-    if life.is_zero() || !app.config.officers.email_domains.matches(&session.email) {
+    let may_act = auth::may_act(&app.config.officers, &session.email, is_suspended, None, now);
+    if life.is_zero() || may_act.is_err() {
         return Ok(None);
     }
     if life >= left + PROLONGED_BY_AT_LEAST {

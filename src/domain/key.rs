@@ -5,7 +5,7 @@
 
 use std::{fmt, str::FromStr};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -15,6 +15,9 @@ const PREFIX: &str = "mlk";
 const ID_LENGTH: usize = 12;
 /// 43 of 62 characters: 256.03 bits.
 const SECRET_LENGTH: usize = 43;
+
+/// Between two notes of a key's use. Keeping each would cost a write a request.
+pub const LAST_USED_PRECISION: SignedDuration = SignedDuration::from_mins(1);
 
 pub const KEY_NAME_CHARS_MAX: usize = 100;
 
@@ -55,6 +58,9 @@ pub struct ApiKey {
     pub owner: Email,
     pub name: KeyName,
     pub scopes: Scopes,
+    /// Ids of the keys above it: the first that an officer made by other means, then the key that this one made, and so on to its maker.
+    /// Empty for a key that no key made. `None` for a key from before this was recorded.
+    pub ancestors: Option<Vec<String>>,
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     /// To the minute.
@@ -185,8 +191,36 @@ impl SecretHash {
 }
 
 impl ApiKey {
+    /// Whether it is neither revoked nor expired. Whether it may act depends on its owner and the keys above it, too.
     pub fn is_usable(&self, now: Timestamp) -> bool {
-        self.revoked_at.is_none() && self.expires_at.is_none_or(|expiry| now < expiry)
+        self.ended_at(now).is_none()
+    }
+
+    /// When it was revoked or expired, whichever came first. `None` while it is usable.
+    pub fn ended_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let expired_at = self.expires_at.filter(|expiry| *expiry <= now);
+        self.revoked_at.into_iter().chain(expired_at).min()
+    }
+
+    /// The key that made it.
+    pub fn maker(&self) -> Option<&str> {
+        self.ancestors.as_ref()?.last().map(String::as_str)
+    }
+
+    pub fn is_below(&self, other: &Self) -> bool {
+        self.ancestors.iter().flatten().any(|id| *id == other.id)
+    }
+
+    /// Whether `maker` can have made this key of the same owner, when who made it isn't recorded: by its scopes, and in its time.
+    pub fn may_be_made_by(&self, maker: &Self) -> bool {
+        let in_its_time = |last_used_at: Timestamp| {
+            maker.created_at <= self.created_at && self.created_at < last_used_at + LAST_USED_PRECISION
+        };
+        self.ancestors.is_none()
+            && self.id != maker.id
+            && maker.scopes.contains(Scope::KeysWrite)
+            && self.scopes.iter().all(|scope| maker.scopes.contains(scope))
+            && maker.last_used_at.is_some_and(in_its_time)
     }
 }
 
@@ -300,6 +334,7 @@ mod tests {
             owner: Email::from_store("a@x.gov.sg".to_owned()),
             name: KeyName::default(),
             scopes: Scopes::default(),
+            ancestors: Some(Vec::new()),
             created_at: now,
             expires_at: None,
             last_used_at: None,

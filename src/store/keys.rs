@@ -11,8 +11,9 @@
 //! | `tags:{email}` | set | an owner's tags, in lower case. A hint, as above |
 //! | `accounts` | sorted set | officers' e-mails by the time they were first seen, in ms |
 //! | `suspended` | sorted set | e-mails of suspended officers by the time of their suspension, in ms |
-//! | `key:{id}` | hash | an API key, see [`api_key_field`]; never its secret |
-//! | `keys:{email}` | set | ids of an officer's keys. A hint, as above |
+//! | `key:{id}` | hash, expires 90 days after the key's end | an API key, see [`api_key_field`]; never its secret |
+//! | `keys:{email}` | set | ids of an officer's working keys, and of ended ones that aren't filed away yet. A hint, as above |
+//! | `keys:ended:{email}` | sorted set | ids of an officer's revoked and expired keys by the time they ended, in ms. A hint, as above |
 //! | `idempotency:{<asker>:<hash>}` | string, a day | a request that may be repeated, see `idempotency.rs` |
 //! | `session:{id}` | string, expires | who is logged in, since when, and the generation of their sessions, as JSON; `id` is a hash of what the browser holds |
 //! | `session:of:{email}` | string | the generation of an officer's sessions: those of any other are over. Absent: the empty one |
@@ -71,6 +72,10 @@ pub fn api_key(id: &str) -> String {
 
 pub fn api_keys_of(email: &Email) -> String {
     format!("keys:{{{email}}}")
+}
+
+pub fn ended_api_keys_of(email: &Email) -> String {
+    format!("keys:ended:{{{email}}}")
 }
 
 pub fn session(id: &str) -> String {
@@ -170,6 +175,9 @@ pub mod api_key_field {
     /// Separated by spaces.
     pub const SCOPES: &str = "scopes";
     pub const CREATED: &str = "created";
+    /// Ids of the keys above it, separated by spaces, its maker last. Empty for a key that no key made. Absent for a key from before this was
+    /// recorded.
+    pub const ANCESTORS: &str = "ancestors";
     /// Absent: never.
     pub const EXPIRES: &str = "expires";
     /// Absent: not revoked.

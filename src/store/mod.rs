@@ -5,6 +5,7 @@
 //! What the store doesn't do: decide who may do what, cache links (searches alone have a memory, `outlines.rs`), or retry.
 
 mod accounts;
+mod api_keys;
 mod bulk;
 mod clicks;
 mod cluster;
@@ -55,6 +56,7 @@ use pool::Pool;
 use wire::Wire;
 
 pub use accounts::Totals;
+pub use api_keys::{ENDED_KEPT_FOR, ENDED_KEPT_MAX, FoundKey};
 pub use bulk::{BulkCreated, LINKS_AT_ONCE, LinkWalk};
 pub use clicks::{ALL_LINKS, ClickStore, Counted, Counter, Counts, Stretch};
 pub use embedded::{Embedded, EmbeddedError};
@@ -66,7 +68,7 @@ pub use officers::ListedOfficer;
 pub use repair::Repaired;
 pub use resolve::{Described, Lane, Resolved};
 pub use safety::Safety;
-pub use sessions::Session;
+pub use sessions::{FoundSession, Session};
 pub use trail::LoginFailure;
 pub use uploads::{UPLOAD_KEPT_FOR, Upload};
 pub use watch::{LinkEvents, watch};
@@ -178,6 +180,7 @@ pub struct Store {
     metrics: Arc<Metrics>,
     audit: Arc<Audit>,
     outlines: Arc<outlines::Outlines>,
+    key_relations: Arc<api_keys::Relations>,
 }
 
 /// The control plane's way to Redis.
@@ -206,7 +209,8 @@ impl Store {
             .map_err(|error| StoreSettingsError(format!("audit.file can't be written: {error}")))?;
         let lookup_timeout = config.redis.lookup_timeout;
         let outlines = Arc::new(outlines::Outlines::new());
-        Ok(Self { connector, control, lookup_timeout, metrics, audit: Arc::new(audit), outlines })
+        let key_relations = Arc::new(api_keys::Relations::new(api_keys::RELATIONS_MAX));
+        Ok(Self { connector, control, lookup_timeout, metrics, audit: Arc::new(audit), outlines, key_relations })
     }
 
     /// Where changes are written down, for whoever has to open the file anew.

@@ -7,10 +7,10 @@
 use std::{sync::LazyLock, time::Duration};
 
 use jiff::Timestamp;
-use redis::cmd;
+use redis::{Value, cmd, from_redis_value};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, connection::Lua, keys};
+use super::{Store, StoreError, connection::Lua, keys, officers::ask_suspended};
 use crate::{
     domain::{
         Email,
@@ -33,6 +33,15 @@ const OTPS_MAX: u32 = 1000;
 pub struct Session {
     pub email: Email,
     pub since: Timestamp,
+}
+
+/// A session as a request finds it.
+#[derive(Clone, Debug)]
+pub struct FoundSession {
+    pub session: Session,
+    /// Until it ends by itself.
+    pub left: Duration,
+    pub is_suspended: bool,
 }
 
 /// What `session:{id}` holds, as JSON.
@@ -75,35 +84,37 @@ impl Store {
         result
     }
 
-    /// Reads a session that hasn't ended, and for how long it would go on if nothing more were heard of it.
+    /// Reads a session that hasn't ended.
     ///
     /// # Errors
     ///
     /// When Redis can't be asked or holds what no merlink wrote.
-    pub async fn find_session(&self, id: &str) -> Result<Option<(Session, Duration)>, StoreError> {
+    pub async fn find_session(&self, id: &str) -> Result<Option<FoundSession>, StoreError> {
         let key = keys::session(id);
         let found = self
             .ask(Operation::SessionRead, async |redis| {
-                let text: Option<String> = cmd("GET").arg(&key).query_async(redis).await?;
-                let Some(text) = text else { return Ok(None) };
-                let left_ms: i64 = cmd("PTTL").arg(&key).query_async(redis).await?;
+                let asked = vec![cmd("GET").arg(&key).to_owned(), cmd("PTTL").arg(&key).to_owned()];
+                let [text, left_ms] = <[Value; 2]>::try_from(redis.many(asked).await?).unwrap_or_default();
+                let Some(text) = from_redis_value::<Option<String>>(text)? else { return Ok(None) };
+                let left_ms: i64 = from_redis_value(left_ms)?;
                 let Ok(kept) = serde_json::from_str::<Kept>(&text) else { return Ok(Some(Err(()))) };
                 let email = Email::from_store(kept.email);
-                let generation: Option<String> =
-                    cmd("GET").arg(keys::session_generation(&email)).query_async(redis).await?;
+                let generation = cmd("GET").arg(keys::session_generation(&email)).to_owned();
+                let answers: Vec<Option<String>> = redis.many(vec![generation, ask_suspended(&email)]).await?;
+                let [generation, suspended] = <[_; 2]>::try_from(answers).unwrap_or_default();
                 if generation.unwrap_or_default() != kept.generation {
                     return Ok(None);
                 }
-                Ok(Some(Ok((email, kept.since_ms, left_ms))))
+                Ok(Some(Ok((email, kept.since_ms, left_ms, suspended.is_some()))))
             })
             .await?;
         let Some(read) = found else { return Ok(None) };
         let corrupt = || StoreError::Corrupt("session: no session".to_owned());
-        let (email, since_ms, left_ms) = read.map_err(|()| corrupt())?;
+        let (email, since_ms, left_ms, is_suspended) = read.map_err(|()| corrupt())?;
         let since = Timestamp::from_millisecond(since_ms).map_err(|_| corrupt())?;
         // Below 0: it has just ended.
         let left = u64::try_from(left_ms).ok().map(Duration::from_millis);
-        Ok(left.map(|left| (Session { email, since }, left)))
+        Ok(left.map(|left| FoundSession { session: Session { email, since }, left, is_suspended }))
     }
 
     /// Lets a session go on for `life` from now; one that has ended meanwhile stays ended.

@@ -25,6 +25,7 @@ fn entries(file: &Path) -> Vec<Value> {
 #[test]
 fn every_change_says_who_what_and_when() {
     let (server, file) = audited();
+    server.knows("ben@agency.gov.sg");
     let amy = server.officer("amy@agency.gov.sg");
     amy.creates("form", "https://example.com/form?year=2026");
     amy.update("form", &json!({"longUrl": "https://example.com/new"})).assert_v1_status("an edit", 200);
@@ -112,6 +113,7 @@ fn every_way_in_leads_past_the_trail() {
     program.changes("by-v2", &json!({"description": "A form"}));
     root.sees("/console/links/by-console");
     assert_eq!(root.sends("/console/links/by-console/state", &[("state", "off")]).status, 303);
+    server.knows("ben@agency.gov.sg");
     root.sees("/console/links/by-console/transfer");
     let to_ben = [("owner", "ben@agency.gov.sg"), ("version", "2")];
     assert_eq!(root.sends("/console/links/by-console/transfer", &to_ben).status, 303);

@@ -144,3 +144,41 @@ fn a_form_that_is_sent_again_makes_no_second_key() {
     let other = [("nonce", nonce.as_str()), ("name", "another"), ("scope", "links:read"), ("days", "30")];
     amy.sends("/console/keys", &other).assert_page("another key", 200);
 }
+
+#[test]
+fn the_page_that_revokes_a_key_names_those_that_it_made() {
+    let server = Server::start();
+    let mut amy = Desk::of(&server, AMY);
+    let (_, key) = makes(&mut amy, &[("name", "above"), ("scope", "keys:write"), ("days", "30")]);
+    let path = format!("/console/keys/{}/revoke", id_of(&key));
+    assert!(!amy.sees(&path).contains("They are revoked too"));
+    let below = server.program_with_key(&key).post("/keys", &json!({"name": "below"})).assert_v2("made with it", 201);
+    let below = below["key"].as_str().expect("a key");
+    let page = amy.sees(&path);
+    assert!(page.contains("They are revoked too") && page.contains("below") && page.contains(id_of(below)), "{page}");
+    assert_eq!(amy.sends(&path, &[]).status, 303);
+    server.program_with_key(below).get("/me").assert_problem("made with it", 401, "unauthorized");
+}
+
+#[test]
+fn logging_out_everywhere_says_that_keys_go_on_and_revokes_them_if_asked() {
+    let server = Server::start();
+    let keys = [server.key(AMY), server.key(AMY)];
+    let bens = server.key("ben@agency.gov.sg");
+    let mut amy = Desk::of(&server, AMY);
+    assert!(amy.sees("/console/account").contains("Your API keys go on working"));
+    let answer = amy.sends("/console/logout-everywhere", &[]);
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/console/login?done=everywhere")));
+    for key in &keys {
+        server.program_with_key(key).get("/me").assert_v2("nobody asked for its end", 200);
+    }
+    amy.logs_in(AMY);
+    amy.sees("/console/account");
+    let answer = amy.sends("/console/logout-everywhere", &[("keys", "on")]);
+    assert_eq!((answer.status, answer.header("location")), (303, Some("/console/login?done=everywhere-keys")));
+    assert!(amy.sees("/console/login?done=everywhere-keys").contains("your API keys are revoked"));
+    for key in &keys {
+        server.program_with_key(key).get("/me").assert_problem("revoked", 401, "unauthorized");
+    }
+    server.program_with_key(&bens).get("/me").assert_v2("another officer's", 200);
+}

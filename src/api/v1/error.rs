@@ -190,7 +190,7 @@ impl From<AuthError> for Error {
         match error {
             AuthError::MissingHeader => Self::MissingAuthorization,
             AuthError::MalformedHeader => Self::MalformedAuthorization,
-            AuthError::InvalidKey => Self::InvalidKey,
+            AuthError::InvalidKey | AuthError::Barred(_) => Self::InvalidKey,
             AuthError::NotAdmin => Self::NotAdmin,
             AuthError::MissingScope(scope) => Self::MissingScope(scope),
             AuthError::Store(error) => Self::Store(error),

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     auth::{KeysWrite, Officer},
     domain::{ApiKey, KeyName, Scope, Scopes},
-    keys::{self, CreateError, NewKey},
+    keys::{self, CreateError, NewKey, Unrecorded},
 };
 
 /// What is known of a key; never its secret.
@@ -43,6 +43,9 @@ pub struct KeyBody {
     pub last_used_at: Option<String>,
     #[schema(format = DateTime, value_type = Option<String>, required = true)]
     pub revoked_at: Option<String>,
+    /// The key that made it, by its id. Revoking that key revokes this one. Null for a key from the console or your operator.
+    #[schema(example = json!(null), required = true)]
+    pub made_by: Option<String>,
     /// Whether it works: neither revoked nor expired.
     pub usable: bool,
 }
@@ -56,6 +59,10 @@ pub struct CreatedKeyBody {
     /// The whole key. It isn't kept: keep it now.
     #[schema(example = "mlk_wc9kqglk7rpa_…")]
     pub key: String,
+    /// Present when the key ends earlier than it would by itself: with the key that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "ends with the key that made it")]
+    pub notice: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -74,14 +81,14 @@ pub struct NewKeyBody {
     /// At most those of the key that asks. Left out: all of its own but `admin`.
     #[schema(value_type = Option<Vec<ScopeText>>, min_items = 1)]
     scopes: Option<Vec<String>>,
-    /// In the future. Left out: until it is revoked.
+    /// In the future, and no later than the end of the key that asks. Left out: when that key ends, or until either is revoked.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
 }
 
 /// List your keys.
 ///
-/// Oldest first, revoked and expired ones too.
+/// Oldest first. Revoked and expired keys stay listed for 90 days, at most the last 1,000.
 #[utoipa::path(get, path = "/keys", tag = "keys", security(("key" = ["keys:write"])), responses((status = 200, description = "Your keys", body = KeyListBody)))]
 pub async fn list(call: Call<KeysWrite>) -> Result<HttpResponse, Problem> {
     let keys = call.app.store.list_api_keys(Some(&call.officer().email)).await?;
@@ -90,7 +97,7 @@ pub async fn list(call: Call<KeysWrite>) -> Result<HttpResponse, Problem> {
 
 /// Create a key.
 ///
-/// The answer holds the key, which is shown this once. With an Idempotency-Key a repetition makes no second key, and answers 409.
+/// The answer holds the key, which is shown this once. The key ends with the key that makes it, and is revoked with it. With an Idempotency-Key a repetition makes no second key, and answers 409.
 #[utoipa::path(
     post, path = "/keys", tag = "keys", request_body = NewKeyBody, security(("key" = ["keys:write"])),
     params(("Idempotency-Key" = Option<String>, Header, description = "A repetition makes no second key, and isn't answered with the first", max_length = 255, pattern = "^[!-~]([ -~]{0,253}[!-~])?$")),
@@ -106,8 +113,13 @@ pub async fn create(mut call: Call<KeysWrite>) -> Result<HttpResponse, Problem> 
         .answer_once(&call, async || {
             let now = Timestamp::now();
             let new = read_key(Fields::new(body)?, call.officer(), now)?;
+            let asked = new.expires_at;
             let (key, plain) = keys::create(&call.app.store, new, now, &call.officer().actor()).await?;
-            let created = CreatedKeyBody { about: KeyBody::from(&key), key: plain.reveal() };
+            let created = CreatedKeyBody {
+                about: KeyBody::from(&key),
+                key: plain.reveal(),
+                notice: (key.expires_at != asked).then_some("ends with the key that made it"),
+            };
             let mut response = json(StatusCode::CREATED, &created);
             let location = format!("{}/api/v2/keys/{}", call.app.config.public.base_url.as_str(), key.id);
             response.headers_mut().insert(LOCATION, location.parse().expect("an address is a header"));
@@ -118,7 +130,8 @@ pub async fn create(mut call: Call<KeysWrite>) -> Result<HttpResponse, Problem> 
 
 /// Revoke a key.
 ///
-/// It ends at once, on every node. Revoking it again changes nothing.
+/// It ends at once, on every node, and with it every key that it made, those that these made, and so on. So do keys from before Merlink recorded
+/// which key made them, if this one may have: by its scopes, and in the time of its use. Revoking it again changes nothing else.
 #[utoipa::path(
     delete, path = "/keys/{id}", tag = "keys", security(("key" = ["keys:write"])),
     params(("id" = String, Path, description = "The key's id: the letters between mlk_ and the second _")),
@@ -127,11 +140,9 @@ pub async fn create(mut call: Call<KeysWrite>) -> Result<HttpResponse, Problem> 
 pub async fn revoke(call: Call<KeysWrite>, id: Path<String>) -> Result<HttpResponse, Problem> {
     let unknown = || Problem::new(Kind::NotFound, "you have no key with this id");
     let officer = call.officer();
-    if keys::revoke(&call.app.store, &officer.email, &id, &officer.actor()).await? {
-        Ok(HttpResponse::NoContent().finish())
-    } else {
-        Err(unknown())
-    }
+    let key = keys::find(&call.app.store, &officer.email, &id).await?.ok_or_else(unknown)?;
+    keys::revoke(&call.app.store, key, Unrecorded::Revoked, &officer.actor()).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 fn read_key(mut fields: Fields, officer: &Officer, now: Timestamp) -> Result<NewKey, Problem> {
@@ -144,7 +155,13 @@ fn read_key(mut fields: Fields, officer: &Officer, now: Timestamp) -> Result<New
     });
     let expires_at = fields.text("expires_at", |text| match parse_time(text) {
         Ok(at) if at <= now => Err("has passed already".to_owned()),
-        other => other,
+        Ok(at) => match officer.key().expires_at {
+            Some(end) if at > end => {
+                Err(format!("is later than the end of this key, {}: a key that it makes ends no later", time(end)))
+            }
+            _ => Ok(at),
+        },
+        Err(error) => Err(error),
     });
     let scopes = scopes.given().unwrap_or_else(|| own.iter().filter(|scope| *scope != Scope::Admin).collect());
     if scopes.is_empty() {
@@ -155,6 +172,7 @@ fn read_key(mut fields: Fields, officer: &Officer, now: Timestamp) -> Result<New
         name: name.given().unwrap_or_default(),
         scopes: Scopes::new(scopes),
         expires_at: expires_at.given(),
+        maker: Some(officer.key().clone()),
     }))
 }
 
@@ -177,6 +195,7 @@ impl From<&ApiKey> for KeyBody {
             expires_at: key.expires_at.map(time),
             last_used_at: key.last_used_at.map(time),
             revoked_at: key.revoked_at.map(time),
+            made_by: key.maker().map(str::to_owned),
             usable: key.is_usable(Timestamp::now()),
         }
     }

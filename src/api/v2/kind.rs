@@ -108,7 +108,8 @@ static UNAUTHORIZED: Entry = Entry {
     name: "unauthorized",
     status: StatusCode::UNAUTHORIZED,
     title: "A valid API key is needed",
-    advice: "Send the header \"Authorization: Bearer <key>\". Keys begin with mlk_. One that was revoked or has expired isn't valid any more.",
+    advice: "Send the header \"Authorization: Bearer <key>\". Keys begin with mlk_. A key stops working when it is revoked or expires, \
+             when the key that made it is revoked, and when its officer may no longer use this service.",
 };
 
 static FORBIDDEN: Entry = Entry {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     domain::{ApiKey, KeyName, Scope, Scopes, key::KEY_NAME_CHARS_MAX},
-    keys::{self, CreateError, NewKey},
+    keys::{self, CreateError, NewKey, Unrecorded},
     languages::{Html, Language},
     state::App,
     store::{Answer, Begun},
@@ -28,8 +28,8 @@ use crate::{
 const LIVES: [u64; 4] = [30, 90, YEAR, 0];
 const YEAR: u64 = 365;
 
-/// The last ones: whoever looks for an older one finds it by the command line.
-const REVOKED_SHOWN_MAX: usize = 50;
+/// Of revoked and of expired keys, the last ones. `merlink key list` and the API have the others.
+const ENDED_SHOWN_MAX: usize = 50;
 
 #[derive(Template)]
 #[template(path = "keys/keys.html")]
@@ -56,6 +56,8 @@ struct KeysPage<'a> {
 struct RevokePage<'a> {
     frame: Frame<'a>,
     key: Shown,
+    /// Keys that are revoked with it.
+    below: Vec<Shown>,
 }
 
 /// What the form holds: what it is offered with, or what was sent and is to be put right.
@@ -135,14 +137,16 @@ pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResp
 pub async fn ask_revoke(app: Data<App>, officer: SignedIn, id: Path<String>) -> Result<HttpResponse, Error> {
     let key = keys::find(&app.store, &officer.email, &id).await?.ok_or(Error::NotFound)?;
     let frame = Frame::of(&app, &officer, Section::Keys);
-    Ok(html(StatusCode::OK, &RevokePage { frame, key: Shown::of(&app, &officer.words, &key, Timestamp::now()) }))
+    let now = Timestamp::now();
+    let shown = |key: &ApiKey| Shown::of(&app, &officer.words, key, now);
+    let below = keys::below(&app.store, &key).await?.iter().map(shown).collect();
+    Ok(html(StatusCode::OK, &RevokePage { frame, key: shown(&key), below }))
 }
 
 /// `POST /console/keys/{id}/revoke`.
 pub async fn revoke(app: Data<App>, posted: Posted<SignedIn>, id: Path<String>) -> Result<HttpResponse, Error> {
-    if !keys::revoke(&app.store, &posted.by.email, &id, &posted.by.actor()).await? {
-        return Err(Error::NotFound);
-    }
+    let key = keys::find(&app.store, &posted.by.email, &id).await?.ok_or(Error::NotFound)?;
+    keys::revoke(&app.store, key, Unrecorded::Revoked, &posted.by.actor()).await?;
     Ok(see_other("/console/keys?done=revoked"))
 }
 
@@ -169,7 +173,7 @@ impl Filled {
         let life = Duration::from_secs(self.days * 24 * 60 * 60);
         let expires_at = (self.days > 0).then(|| now + life);
         let scopes = Scopes::new(self.scopes.iter().copied());
-        Ok(NewKey { owner: officer.email.clone(), name, scopes, expires_at })
+        Ok(NewKey { owner: officer.email.clone(), name, scopes, expires_at, maker: None })
     }
 }
 
@@ -235,10 +239,13 @@ async fn keys_page(
     keys.reverse();
     let (mut revoked, keys): (Vec<ApiKey>, Vec<ApiKey>) = keys.into_iter().partition(|key| key.revoked_at.is_some());
     revoked.sort_by_key(|key| Reverse(key.revoked_at));
-    revoked.truncate(REVOKED_SHOWN_MAX);
+    revoked.truncate(ENDED_SHOWN_MAX);
+    let (usable, mut expired): (Vec<ApiKey>, Vec<ApiKey>) = keys.into_iter().partition(|key| key.is_usable(now));
+    expired.sort_by_key(|key| Reverse(key.expires_at));
+    expired.truncate(ENDED_SHOWN_MAX);
     let page = KeysPage {
         frame: Frame::of(app, officer, Section::Keys),
-        keys: keys.iter().map(|key| Shown::of(app, words, key, now)).collect(),
+        keys: usable.iter().chain(&expired).map(|key| Shown::of(app, words, key, now)).collect(),
         scopes: offered(officer)
             .map(|scope| Offer {
                 word: scope.as_str(),

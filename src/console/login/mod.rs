@@ -21,6 +21,7 @@ use super::{
 use crate::{
     client,
     domain::{Email, OneTimePassword},
+    keys,
     metrics::AuthFailure,
     state::App,
     store::LoginFailure,
@@ -137,9 +138,15 @@ pub async fn log_out(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpRes
     Ok(response)
 }
 
-/// `POST /console/logout-everywhere`.
+/// `POST /console/logout-everywhere`: ends all sessions, and revokes all API keys if that is ticked. The keys come first: should Redis go away in
+/// between, the officer is still logged in and tries again.
 pub async fn log_out_everywhere(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResponse, Error> {
-    let mut response = see_other("/console/login?done=everywhere");
+    let keys_too = posted.fields.is_ticked("keys");
+    if keys_too {
+        keys::revoke_all(&app.store, &posted.by.email, &posted.by.actor()).await?;
+    }
+    let mut response =
+        see_other(if keys_too { "/console/login?done=everywhere-keys" } else { "/console/login?done=everywhere" });
     posted.by.end_everywhere(&app, &mut response).await?;
     Ok(response)
 }

@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 mod bodies;
+mod keys;
 
 use std::io::Write as _;
 
