@@ -1,7 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build deb slow-clients validate test-alerts test test-strangers test-histories test-faults test-api test-clients openapi lint format bench budget setup clean help
+.PHONY: run build deb slow-clients validate test-alerts test test-strangers test-histories fresh-test test-faults test-api test-clients openapi lint format bench budget setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -106,6 +106,10 @@ slow-clients: ## measure what others notice of 5,000 silent and 500 slow connect
 
 validate: ## check the deployment files against their schemas (what make test can't do without downloads)
 	@scripts/validate-deploy.sh
+
+fresh-test: ## follow the README on a fresh Debian 12 with Rust alone, in a chroot: before a release, and when setup.sh or README change
+	@scripts/setup.sh fresh
+	@scripts/fresh-test.sh
 
 setup: ## get everything that the tasks above need
 	@scripts/setup.sh run test lint api clients bench budget

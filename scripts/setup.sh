@@ -14,6 +14,7 @@ cd "$(dirname "$0")/.."
 PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 main() {
+    all_needs=""
     [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|lint|api|clients|bench|budget|make ..."
     for task in "$@"; do
         case $task in
@@ -27,14 +28,25 @@ main() {
         slow) needs="curl python slow_tools" ;;
         deb) needs="cargo_deb" ;;
         budget) needs="rust c_compiler valgrind" ;;
+        fresh) needs="rust debootstrap" ;;
         make) needs="make" ;;
         *) fail "there is no task called $task" ;;
         esac
         for need in $needs; do
             "need_$need"
         done
+        all_needs="$all_needs $needs"
     done
+    installed=$packages
     get_missing
+    # What a system's packages have may be older than what is needed: then installing them changes nothing.
+    if [ -n "$installed" ]; then
+        packages=""
+        for need in $all_needs; do
+            "need_$need"
+        done
+        [ -z "$packages" ] || fail "installed, but missing still or too old:$packages. scripts/setup.sh names the versions that are needed."
+    fi
 }
 
 # The needs, one function each #####################################################################
@@ -58,18 +70,18 @@ need_c_compiler() {
 }
 
 need_redis() {
-    has redis-server || has valkey-server || lacking redis-server redis valkey redis
+    has_version 7.0 redis-server --version || has valkey-server || lacking redis-server redis valkey redis
 }
 
 # The examples of the API's guide are run in their languages; QR codes are read back as a phone would; an exported map of links is served
 # by the server that it is for; promtool judges the metrics, the rules and their unit tests.
 need_test_tools() {
     has promtool || lacking prometheus prometheus golang-github-prometheus prometheus
-    has curl || lacking curl curl curl curl
-    has python3 || lacking python3 python3 python3 python
-    has node || lacking nodejs nodejs nodejs node
+    need_curl
+    need_python
+    has_version 18 node --version || lacking nodejs nodejs nodejs node
     has zbarimg || lacking zbar-tools zbar zbar zbar
-    has nginx || lacking nginx nginx nginx nginx
+    has_version 1.22 nginx -v || lacking nginx nginx nginx nginx
 }
 
 # Browser tests drive it over a pipe; nothing else of it is needed.
@@ -98,12 +110,13 @@ need_client_tools() {
     [ tests/api/node_modules/.package-lock.json -nt tests/api/package-lock.json ] || client_tools_missing=yes
 }
 
+# 7.82 is the first with --json, which the README's tour and the guide's examples use.
 need_curl() {
-    has curl || lacking curl curl curl curl
+    has_version 7.82 curl --version || lacking curl curl curl curl
 }
 
 need_python() {
-    has python3 || lacking python3 python3 python3 python
+    has_version 3.9 python3 --version || lacking python3 python3 python3 python
 }
 
 need_slow_tools() {
@@ -127,7 +140,9 @@ need_cargo_deny() {
     has cargo-deny || cargo_deny_is_missing=yes
 }
 
+# cargo-deb asks dpkg-shlibdeps which libraries the program needs, and without it leaves them out of the package's dependencies.
 need_cargo_deb() {
+    has dpkg-shlibdeps || lacking dpkg-dev dpkg-dev dpkg-dev dpkg
     has cargo-deb || cargo_deb_is_missing=yes
 }
 
@@ -137,6 +152,10 @@ need_bench_tools() {
         has "$program" || lacking "$program" "$program" "$program" "$program"
     done
     has taskset || lacking util-linux util-linux util-linux util-linux
+}
+
+need_debootstrap() {
+    has debootstrap || lacking debootstrap debootstrap debootstrap debootstrap
 }
 
 need_valgrind() {
@@ -250,6 +269,13 @@ as_root() {
 
 has() {
     command -v "$1" >/dev/null 2>&1
+}
+
+# has_version MINIMUM PROGRAM ARGUMENT: the program is there, and its first word that looks like a version is MINIMUM or later.
+has_version() {
+    has "$2" || return 1
+    found=$("$2" "$3" 2>&1 | grep -oE '[0-9]+(\.[0-9]+)+|v[0-9]+' | head -n 1 | tr -d v)
+    [ "$(printf '%s\n%s\n' "$1" "$found" | sort -V | head -n 1)" = "$1" ]
 }
 
 # The minor version: Rust's major one is 1.
