@@ -88,6 +88,7 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
     let place = if config.redis.url.is_some() { "redis.url" } else { "merlink's own, in data_dir/redis" };
     print(&format!("Redis         {} ({place})", safety.version));
     print(&format!("holds         links {}, clicks {}, officers {}", totals.links, totals.clicks, totals.officers));
+    let mut dangers = safety.dangers;
     if let Some((repaired, retired, keys_dropped)) = repaired {
         print(&format!(
             "repaired      {} links read, {} index entries added, {} dropped",
@@ -95,14 +96,20 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
         ));
         print(&format!("gone          instances {}, {} positions dropped", retired.instances, retired.positions));
         print(&format!("keys          {keys_dropped} dropped, which ended more than 90 days ago"));
+        if repaired.damaged.links > 0 {
+            dangers.push(format!(
+                "{} links are in no list and no export, because their data are damaged: {}. The lines above say what is wrong with each.",
+                repaired.damaged.links, repaired.damaged
+            ));
+        }
     }
     for weakness in &safety.weaknesses {
         print(&format!("weak          {weakness}"));
     }
-    if safety.dangers.is_empty() {
+    if dangers.is_empty() {
         return Ok(());
     }
-    Err(safety.dangers.join("\n").into())
+    Err(dangers.join("\n").into())
 }
 
 /// Where one-time passwords go; without them nobody comes into the console.

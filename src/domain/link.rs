@@ -66,9 +66,12 @@ pub enum Source {
     Console,
     Bulk,
     Import,
+    /// A way that a later version has. No link is created with it.
+    Other,
 }
 
 impl Source {
+    /// All by which links are created.
     pub const ALL: [Self; 4] = [Self::Api, Self::Console, Self::Bulk, Self::Import];
 
     pub fn as_str(self) -> &'static str {
@@ -77,6 +80,7 @@ impl Source {
             Self::Console => "console",
             Self::Bulk => "bulk",
             Self::Import => "import",
+            Self::Other => "other",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    fmt,
     sync::LazyLock,
 };
 
@@ -143,7 +144,7 @@ impl Store {
             Some(owner) => Owners::Known(VecDeque::from([owner])),
             None => Owners::All,
         };
-        LinkWalk { store: self.clone(), owners, filter, walk: None, read: VecDeque::new() }
+        LinkWalk { store: self.clone(), owners, filter, walk: None, read: VecDeque::new(), damaged: Damaged::default() }
     }
 }
 
@@ -187,6 +188,40 @@ pub struct LinkWalk {
     filter: Filter,
     walk: Option<(Email, Walk)>,
     read: VecDeque<Entry>,
+    damaged: Damaged,
+}
+
+/// Links that were left out because their data are damaged: how many, and the first of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damaged {
+    pub links: u64,
+    pub first: Vec<Code>,
+}
+
+impl Damaged {
+    /// As many as a person reads.
+    const NAMED_MAX: usize = 20;
+
+    pub(super) fn add(&mut self, codes: impl IntoIterator<Item = Code>) {
+        for code in codes {
+            self.links += 1;
+            if self.first.len() < Self::NAMED_MAX {
+                self.first.push(code);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Damaged {
+    /// The first codes, and how many follow: "a, b and 3 more".
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.first.iter().map(Code::as_str).collect();
+        formatter.write_str(&names.join(", "))?;
+        match self.links - names.len() as u64 {
+            0 => Ok(()),
+            more => write!(formatter, " and {more} more"),
+        }
+    }
 }
 
 enum Owners {
@@ -206,12 +241,18 @@ impl LinkWalk {
             let entries: Vec<Entry> = self.read.iter().take(READ_AT_ONCE).cloned().collect();
             let read = self.store.read_entries(&owner, &keys::owner(&owner), &entries, Timestamp::now()).await?;
             let matching = read.links.into_iter().flatten().filter(|link| self.filter.fits(link));
-            let links = self.store.with_clicks(matching.collect()).await?;
+            let (links, without_clicks) = self.store.with_clicks(matching.collect()).await?;
+            self.damaged.add(read.damaged.into_iter().chain(without_clicks));
             self.read.drain(..entries.len());
             if !links.is_empty() {
                 return Ok(links);
             }
         }
+    }
+
+    /// Links that the walk has left out so far.
+    pub fn damaged(&self) -> &Damaged {
+        &self.damaged
     }
 
     /// Sees to it that there are entries, and answers whose they are; `None` when there are no more.

@@ -493,10 +493,7 @@ fn decode<'a>(code: &Code, field: impl Fn(&str) -> Option<&'a str>) -> Result<Li
     };
     let source = match text(link_field::SOURCE) {
         None => Source::Api,
-        Some(text) => Source::ALL
-            .into_iter()
-            .find(|source| source.as_str() == text)
-            .ok_or_else(|| corrupt("an unknown source"))?,
+        Some(text) => Source::ALL.into_iter().find(|source| source.as_str() == text).unwrap_or(Source::Other),
     };
     let version = match text(link_field::VERSION) {
         None => 1,
@@ -527,8 +524,13 @@ fn encode_state(state: LinkState) -> &'static str {
     }
 }
 
+/// A state that this version doesn't know was written by a later one, which has its reasons not to say active: the link leads nowhere. A change of
+/// other fields leaves it as it is.
 pub(super) fn decode_state(text: Option<&str>) -> LinkState {
-    if text == Some("0") { LinkState::Inactive } else { LinkState::Active }
+    match text {
+        None | Some("" | "1") => LinkState::Active,
+        Some(_) => LinkState::Inactive,
+    }
 }
 
 /// The link of each code, `None` when it never existed. A damaged one is an error of its own.

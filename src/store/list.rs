@@ -167,6 +167,8 @@ pub struct Candidate {
 pub(super) struct Read {
     /// In the order of the entries; nothing where there is no link that belongs into the index.
     pub(super) links: Vec<Option<Link>>,
+    /// Links that can't be read because their data are damaged.
+    pub(super) damaged: Vec<Code>,
     /// How many entries of the index disagreed with the links.
     mended: usize,
 }
@@ -193,7 +195,7 @@ impl Store {
             let read = self.read_entries(owner, &index, &entries, now).await?;
             if read.mended == 0 {
                 let in_creation = read.links.iter().filter(|link| link.is_none()).count();
-                let links = self.with_clicks(read.links.into_iter().flatten().collect()).await?;
+                let (links, _) = self.with_clicks(read.links.into_iter().flatten().collect()).await?;
                 return Ok(Page { links, count: count.saturating_sub(in_creation) });
             }
         }
@@ -207,7 +209,7 @@ impl Store {
         let read = self.read_entries(owner, &index, &entries, now).await?;
         let matching =
             read.links.into_iter().flatten().filter(|link| query.filter.matches(&link.code, &Outline::of(link)));
-        let mut links = self.with_clicks(matching.collect()).await?;
+        let (mut links, _) = self.with_clicks(matching.collect()).await?;
         links.sort_by(|a, b| {
             let order = match query.order_by {
                 OrderBy::CreatedAt => a.link.created_at.cmp(&b.link.created_at),
@@ -261,7 +263,7 @@ impl Store {
                 break Some(last);
             }
         };
-        let links = self.with_clicks(found.into_iter().map(|(_, link)| link).collect()).await?;
+        let (links, _) = self.with_clicks(found.into_iter().map(|(_, link)| link).collect()).await?;
         Ok(Browsed { links, next })
     }
 
@@ -394,7 +396,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Read, StoreError> {
         let mut links = Vec::with_capacity(entries.len());
-        let (mut stale, mut misplaced) = (Vec::new(), Vec::new());
+        let (mut stale, mut misplaced, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
         for chunk in entries.chunks(READ_AT_ONCE) {
             let codes: Vec<Code> = chunk.iter().map(|entry| entry.code.clone()).collect();
             let found = self.ask(Operation::LinkList, async |redis| read_links(redis, &codes).await).await?;
@@ -405,6 +407,7 @@ impl Store {
                     // One damaged link doesn't hide all the others from their owner.
                     Err(error @ StoreError::Corrupt(_)) => {
                         tracing::error!("left out of a list: {error}");
+                        damaged.push(entry.code.clone());
                         links.push(None);
                         continue;
                     }
@@ -425,12 +428,12 @@ impl Store {
             self.index_remove(index, &stale).await?;
             self.index_add(index, &misplaced).await?;
         }
-        Ok(Read { links, mended: stale.len() })
+        Ok(Read { links, damaged, mended: stale.len() })
     }
 
-    /// Adds the totals of their clicks to links; one whose counters are damaged is left out.
-    pub(super) async fn with_clicks(&self, links: Vec<Link>) -> Result<Vec<ListedLink>, StoreError> {
-        let mut listed = Vec::with_capacity(links.len());
+    /// Adds the totals of their clicks to links. Links whose counters are damaged are left out, and named in the second list.
+    pub(super) async fn with_clicks(&self, links: Vec<Link>) -> Result<(Vec<ListedLink>, Vec<Code>), StoreError> {
+        let (mut listed, mut damaged) = (Vec::with_capacity(links.len()), Vec::new());
         for chunk in links.chunks(READ_AT_ONCE) {
             let codes: Vec<Code> = chunk.iter().map(|link| link.code.clone()).collect();
             let clicks = self.ask(Operation::LinkList, async |redis| read_clicks(redis, &codes).await).await?;
@@ -438,11 +441,14 @@ impl Store {
                 match clicks {
                     Ok(clicks) => listed.push(ListedLink { link: link.clone(), clicks }),
                     Err(error @ StoreError::Unavailable(_)) => return Err(error),
-                    Err(error @ StoreError::Corrupt(_)) => tracing::error!("left out of a list: {error}"),
+                    Err(error @ StoreError::Corrupt(_)) => {
+                        tracing::error!("left out of a list: {error}");
+                        damaged.push(link.code.clone());
+                    }
                 }
             }
         }
-        Ok(listed)
+        Ok((listed, damaged))
     }
 
     /// Drops from an index what the links don't agree with; answers how many entries that were.

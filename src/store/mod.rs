@@ -57,7 +57,7 @@ use wire::Wire;
 
 pub use accounts::Totals;
 pub use api_keys::{ENDED_KEPT_FOR, ENDED_KEPT_MAX, FoundKey};
-pub use bulk::{BulkCreated, LINKS_AT_ONCE, LinkWalk};
+pub use bulk::{BulkCreated, Damaged, LINKS_AT_ONCE, LinkWalk};
 pub use clicks::{ALL_LINKS, ClickStore, Counted, Counter, Counts, Stretch};
 pub use embedded::{Embedded, EmbeddedError};
 pub use idempotency::{Answer, Begun, Held, Progress};

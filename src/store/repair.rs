@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use redis::cmd;
 
 use super::{
-    Store, StoreError,
+    Damaged, Store, StoreError,
     connection::Primary,
     index::Entry,
     keys,
@@ -18,11 +18,12 @@ use crate::{domain::Code, metrics::Operation};
 const SCAN_COUNT: usize = 1000;
 
 /// What a repair found and did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repaired {
     pub links: u64,
     pub added: u64,
     pub dropped: u64,
+    pub damaged: Damaged,
 }
 
 impl Store {
@@ -54,9 +55,7 @@ impl Store {
             scan.arg(cursor).arg("MATCH").arg(keys::link("*")).arg("COUNT").arg(SCAN_COUNT);
             let (next, found): (u64, Vec<String>) =
                 self.ask(Operation::LinkList, async |redis| redis.ask_primary(primary, scan).await).await?;
-            let (links, added) = self.index(&found).await?;
-            repaired.links += links;
-            repaired.added += added;
+            self.index(&found, repaired).await?;
             if next == 0 {
                 return Ok(());
             }
@@ -64,19 +63,18 @@ impl Store {
         }
     }
 
-    /// Adds the links of these keys to their owners' indexes; answers how many there were, and how many had been missing or wrong.
-    async fn index(&self, link_keys: &[String]) -> Result<(u64, u64), StoreError> {
+    /// Adds the links of these keys to their owners' indexes, and to `repaired` how many there were and how many had been missing or wrong.
+    async fn index(&self, link_keys: &[String], repaired: &mut Repaired) -> Result<(), StoreError> {
         if link_keys.is_empty() {
-            return Ok((0, 0));
+            return Ok(());
         }
         let codes: Vec<Code> = link_keys.iter().filter_map(|key| keys::parse_code(keys::code_of_link(key)?)).collect();
         let found = self.ask(Operation::LinkList, async |redis| read_links(redis, &codes).await).await?;
-        let (mut links, mut added) = (0, 0);
         let mut entries: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-        for link in found {
+        for (code, link) in codes.into_iter().zip(found) {
             match link {
                 Ok(Some(link)) => {
-                    links += 1;
+                    repaired.links += 1;
                     self.ask(Operation::LinkWrite, async |redis| note_owner(redis, &link).await).await?;
                     for index in indexes(&link) {
                         entries.entry(index).or_default().push(Entry::of(&link));
@@ -84,12 +82,15 @@ impl Store {
                 }
                 Ok(None) => {}
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
-                Err(error @ StoreError::Corrupt(_)) => tracing::error!("left out of the indexes: {error}"),
+                Err(error @ StoreError::Corrupt(_)) => {
+                    tracing::error!("left out of the indexes: {error}");
+                    repaired.damaged.add([code]);
+                }
             }
         }
         for (index, entries) in entries {
-            added += self.index_add(&index, &entries).await?;
+            repaired.added += self.index_add(&index, &entries).await?;
         }
-        Ok((links, added))
+        Ok(())
     }
 }

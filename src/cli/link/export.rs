@@ -21,7 +21,7 @@ use crate::{
         nginx,
         write::{Form, Writer},
     },
-    store::{Filter, ListedLink, Store},
+    store::{Damaged, Filter, ListedLink, Store},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -48,13 +48,20 @@ pub async fn run(config: &Config, file: &Path, format: Option<Format>, owner: Op
             Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
             Err(Trouble::Output(error)) => Err(format!("{}: {error}", file.display()).into()),
             Err(Trouble::Other(failure)) => Err(failure),
-            Ok(links) => Ok(Some(links)),
+            Ok(written) => Ok(Some(written)),
         }
     })
     .await?;
-    let Some(links) = written else { return Ok(()) };
+    let Some((links, damaged)) = written else { return Ok(()) };
     output.keep().map_err(|error| format!("{}: {error}", file.display()))?;
     eprintln!("{} links in {}.", grouped(links), progress.summary(links));
+    if damaged.links > 0 {
+        return Err(format!(
+            "the file lacks {} links whose data are damaged: {damaged}. The lines above say what is wrong with each.",
+            damaged.links
+        )
+        .into());
+    }
     Ok(())
 }
 
@@ -69,14 +76,14 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// Answers how many links there were.
+/// Answers how many links were written, and which were left out.
 async fn write_all(
     store: &Store,
     owner: Option<Email>,
     format: Format,
     output: &mut impl Write,
     progress: &mut Progress,
-) -> Result<u64, Trouble> {
+) -> Result<(u64, Damaged), Trouble> {
     let mut walk = store.walk_links(owner, Filter::default());
     let mut printer = Printer::new(format, Timestamp::now(), output)?;
     let mut links = 0;
@@ -93,7 +100,7 @@ async fn write_all(
     }
     printer.end(output)?;
     output.flush()?;
-    Ok(links)
+    Ok((links, walk.damaged().clone()))
 }
 
 enum Printer {
