@@ -36,6 +36,7 @@ pub mod cache;
 pub mod clicks;
 pub mod client;
 pub mod head;
+pub mod head_size;
 pub mod hot_links;
 pub mod limits;
 pub mod mail;

@@ -276,6 +276,35 @@ impl AuthFailure {
     }
 }
 
+/// A part that was left out of an answer because its head would have been too long (`head_size.rs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortened {
+    /// The query that a link forwards.
+    Query,
+    /// The cookie for a visit's path as it was written.
+    Cookie,
+    /// The page that login returns to.
+    Next,
+    /// The `Link` header with a list's next page.
+    Link,
+    /// The backstop replaced the whole answer.
+    Whole,
+}
+
+impl Shortened {
+    const ALL: [Self; 5] = [Self::Query, Self::Cookie, Self::Next, Self::Link, Self::Whole];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Cookie => "cookie",
+            Self::Next => "next",
+            Self::Link => "link",
+            Self::Whole => "whole",
+        }
+    }
+}
+
 /// What became of a mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailOutcome {
@@ -368,6 +397,7 @@ pub struct Metrics {
     http_durations: HistogramVec,
     links_created: [IntCounter; Source::ALL.len()],
     auth_failures: [IntCounter; AuthFailure::ALL.len()],
+    heads_shortened: [IntCounter; Shortened::ALL.len()],
     mails: [IntCounter; MailOutcome::ALL.len()],
     trace_spans: [IntCounter; SpanOutcome::ALL.len()],
 }
@@ -409,6 +439,11 @@ impl Metrics {
         let links_created =
             register.counters("merlink_links_created_total", "Links created, by way of creation.", "source");
         let auth_failures = register.counters("merlink_auth_failures_total", "Refused callers, by reason.", "kind");
+        let heads_shortened = register.counters(
+            "merlink_answer_heads_shortened_total",
+            "Parts left out of an answer because its head would have been longer than 3,500 bytes.",
+            "part",
+        );
         let mails = register.counters("merlink_mails_total", "Mails with one-time passwords, by outcome.", "outcome");
         let trace_spans =
             register.counters("merlink_trace_spans_total", "Spans for the collector of traces, by outcome.", "outcome");
@@ -472,6 +507,7 @@ impl Metrics {
             ),
             links_created: Source::ALL.map(|source| links_created.with_label_values(&[source.as_str()])),
             auth_failures: AuthFailure::ALL.map(|kind| auth_failures.with_label_values(&[kind.label()])),
+            heads_shortened: Shortened::ALL.map(|part| heads_shortened.with_label_values(&[part.label()])),
             mails: MailOutcome::ALL.map(|outcome| mails.with_label_values(&[outcome.label()])),
             trace_spans: SpanOutcome::ALL.map(|outcome| trace_spans.with_label_values(&[outcome.label()])),
             registry: register.0,
@@ -511,6 +547,10 @@ impl Metrics {
 
     pub fn auth_failure(&self, kind: AuthFailure) {
         self.auth_failures[kind as usize].inc();
+    }
+
+    pub fn head_shortened(&self, part: Shortened) {
+        self.heads_shortened[part as usize].inc();
     }
 
     pub fn mail(&self, outcome: MailOutcome) {

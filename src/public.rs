@@ -1,5 +1,7 @@
 //! The public port: links that are in memory, then the route table, then every other code.
 //!
+//! Every answer that isn't given at once passes the backstop of [`head_size`]: a head that is too long never leaves.
+//!
 //! A table is tried route by route, which costs more than all the rest of a redirect, and nearly all visits are of codes. So it is
 //! asked last: what [`follow::at_once`] can answer is answered, and only paths whose first segment a route claims are looked up in it. Reserved
 //! words can't be codes, so the order changes no answer.
@@ -12,14 +14,25 @@ use std::{
 use actix_http::Request;
 use actix_service::{IntoServiceFactory as _, forward_ready};
 use actix_web::{
-    App as WebApp, Error,
+    App as WebApp, Error, HttpResponse,
     body::BoxBody,
-    dev::{AppConfig, Response, Service, ServiceFactory, ServiceResponse},
+    dev::{AppConfig, RequestHead, Response, Service, ServiceFactory, ServiceResponse},
+    http::header::LINK,
     web::{Data, ThinData},
 };
-use futures_util::future::{Either, LocalBoxFuture, TryFutureExt as _};
+use futures_util::future::{Either, LocalBoxFuture};
 
-use crate::{redirect::follow, routes, state::App, store::Lane};
+use crate::{
+    head, head_size,
+    metrics::Shortened,
+    redirect::{
+        fixed::{self, Page},
+        follow,
+    },
+    routes,
+    state::App,
+    store::Lane,
+};
 
 /// What a worker runs. Made in each worker, so that each has a connection of its own for look-ups.
 pub fn service(
@@ -72,10 +85,32 @@ where
         if let Some(response) = follow::at_once(request.head(), &self.app) {
             Either::Left(ready(Ok(response.into())))
         } else if routes::claims(request.path()) {
-            Either::Right(Box::pin(self.table.call(request).map_ok(Into::into)))
+            let (app, answer) = (Data::clone(&self.app), self.table.call(request));
+            Either::Right(Box::pin(async move {
+                let (request, response) = answer.await?.into_parts();
+                Ok(bounded(&app, request.head(), response).into())
+            }))
         } else {
             let (app, lane) = (Data::clone(&self.app), self.lane.clone());
-            Either::Right(Box::pin(async move { Ok(follow::follow(request.head(), &app, &lane).await.into()) }))
+            Either::Right(Box::pin(async move {
+                let response = follow::follow(request.head(), &app, &lane).await;
+                Ok(bounded(&app, request.head(), response).into())
+            }))
         }
     }
+}
+
+/// Shortens an answer whose head is too long. A list works without its `Link` header: the body names the next page too. Nothing else is known
+/// to get here; it is replaced, and the metric shows it.
+fn bounded(app: &App, request: &RequestHead, mut response: HttpResponse) -> HttpResponse {
+    if head_size::fits(response.head()) {
+        return response;
+    }
+    let has_link = response.headers_mut().remove(LINK).next().is_some();
+    if has_link && head_size::fits(response.head()) {
+        app.metrics.head_shortened(Shortened::Link);
+        return response;
+    }
+    app.metrics.head_shortened(Shortened::Whole);
+    head::strip(&request.method, fixed::answer(app, request, Page::Unavailable))
 }

@@ -18,7 +18,10 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use triomphe::ThinArc;
 
-use crate::domain::{Code, Target};
+use crate::{
+    domain::{Code, Target},
+    head_size::LOCATION_BYTES_MAX,
+};
 
 /// Cheap to clone; clones are the same link. Compares and hashes as its code, so that a map can have it as its own key.
 #[derive(Clone)]
@@ -65,7 +68,7 @@ impl CachedLink {
     /// Besides the text: the facts, the block's own counter and length, and what the allocator adds.
     pub const OVERHEAD_BYTES: usize = size_of::<Facts>() + 2 * size_of::<usize>() + 16;
 
-    /// `None` when the target has bytes that no header may have: then no merlink wrote it.
+    /// `None` when the target can't be sent: it has bytes that no header may have, or is too long for one. Then no merlink wrote it.
     pub fn new(code: &Code, known: Known<'_>, checked_at_ms: u64) -> Option<Self> {
         let flags = [
             (known.active, flag::ACTIVE),
@@ -79,7 +82,8 @@ impl CachedLink {
             code_bytes: u8::try_from(code.as_str().len()).expect("a code has 255 bytes at most"),
             flags: AtomicU8::new(flags.into_iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum()),
         };
-        let can_be_sent = known.target.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let can_be_sent =
+            known.target.len() <= LOCATION_BYTES_MAX && known.target.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         let expiry = known.expires_at.map(|at| at.as_millisecond().to_ne_bytes());
         let text = [code.as_str().as_bytes(), known.target.as_bytes(), expiry.as_ref().map_or(&[], |at| at)].concat();
         can_be_sent.then(|| Self(ThinArc::from_header_and_slice(facts, &text)))

@@ -20,6 +20,7 @@ use super::session::{self, Browser, HOME, SignedIn, Visitor as _};
 use crate::{
     admission::{Crowded, NoRoom},
     languages::{Html, Language, Part},
+    metrics::Shortened,
     site::Site,
     state::App,
     store::StoreError,
@@ -31,6 +32,12 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; scr
 
 /// After this long it is worth trying again: Redis restarts in less.
 const RETRY_AFTER_OUTAGE_S: u64 = 5;
+
+/// The login page.
+pub const LOGIN: &str = "/console/login";
+
+/// Bytes of the page that login returns to, percent-encoded: the longest head that has one stays within [`crate::head_size::HEAD_BYTES_MAX`].
+const NEXT_BYTES_MAX: usize = 2_000;
 
 /// A query parameter's value: letters, digits and these.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
@@ -146,12 +153,11 @@ impl ResponseError for Error {
         }
     }
 
-    /// Without a page: [`finish`] knows the site and adds it.
+    /// Without a page and the way to the login: [`finish`] knows the site and adds them.
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::new(self.status_code());
         let headers = response.headers_mut();
         match self {
-            Self::SignedOut { next } => insert(headers, header::LOCATION, &login_for(next)),
             Self::MethodNotAllowed(allowed) => insert(headers, header::ALLOW, allowed),
             Self::TooMany(wait) | Self::TooMuchAtOnce(wait) => {
                 insert(headers, header::RETRY_AFTER, &wait.as_secs().max(1).to_string());
@@ -161,7 +167,12 @@ impl ResponseError for Error {
                 insert(headers, header::RETRY_AFTER, &crowded.retry_after().as_secs().to_string());
             }
             Self::Encoded => insert(headers, header::ACCEPT_ENCODING, "identity"),
-            Self::ForeignForm | Self::Malformed | Self::TooLarge | Self::TooSlow | Self::NotFound => {}
+            Self::SignedOut { .. }
+            | Self::ForeignForm
+            | Self::Malformed
+            | Self::TooLarge
+            | Self::TooSlow
+            | Self::NotFound => {}
         }
         response
     }
@@ -221,9 +232,13 @@ pub async fn finish(request: ServiceRequest, next: Next<BoxBody>) -> Result<Serv
         if let Error::Store(error) = error {
             tracing::warn!("the console can't ask the store: {error}");
         }
+        let login = if let Error::SignedOut { next } = error { Some(login_or_home(&app, next)) } else { None };
         let page = error_page(&app, choice.language, error);
         response = response.set_body(BoxBody::new(page));
         insert(response.headers_mut(), header::CONTENT_TYPE, HTML);
+        if let Some(login) = login {
+            insert(response.headers_mut(), header::LOCATION, &login);
+        }
     }
     let headers = response.headers_mut();
     if !headers.contains_key(header::CACHE_CONTROL) {
@@ -271,18 +286,38 @@ fn rendered(page: &impl Template) -> String {
     page.render().expect("writing to a String doesn't fail, nor does any value shown here")
 }
 
-/// The login page, which leads on to `next`.
-fn login_for(next: &str) -> String {
-    match local_page(next) {
-        Some(next) if next != HOME => format!("/console/login?next={}", query_value(next)),
-        _ => "/console/login".to_owned(),
-    }
+/// The address of a page to return to after login is too long for an answer's head.
+#[derive(Debug, PartialEq, Eq)]
+struct TooLong;
+
+/// [`login_for`], without `next` when that is too long; then login leads to the home page.
+fn login_or_home(app: &App, next: &str) -> String {
+    login_for(next).unwrap_or_else(|TooLong| {
+        app.metrics.head_shortened(Shortened::Next);
+        LOGIN.to_owned()
+    })
 }
 
-/// A page of the console, and nothing that a browser could take for another place.
+/// Returns the address of the login page that leads on to `next`, or to the home page when `next` isn't a page of the console.
+///
+/// # Errors
+///
+/// When `next` is longer than [`NEXT_BYTES_MAX`], percent-encoded.
+fn login_for(next: &str) -> Result<String, TooLong> {
+    if next == HOME {
+        return Ok(LOGIN.to_owned());
+    }
+    let encoded = query_value(next).to_string();
+    if encoded.len() > NEXT_BYTES_MAX {
+        return Err(TooLong);
+    }
+    Ok(local_page(next).map_or_else(|| LOGIN.to_owned(), |_| format!("{LOGIN}?next={encoded}")))
+}
+
+/// Returns `next` if it is a page of the console and no browser takes it for another place.
 pub fn local_page(next: &str) -> Option<&str> {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~?=&%+".contains(&byte);
-    let local = next.starts_with("/console/") && next.len() <= 2000 && next.bytes().all(harmless);
+    let local = next.starts_with("/console/") && next.len() <= NEXT_BYTES_MAX && next.bytes().all(harmless);
     Some(next).filter(|_| local && !next.contains("//") && !next.contains(".."))
 }
 
@@ -331,7 +366,15 @@ mod tests {
         ] {
             assert_eq!(local_page(bad), None, "{bad:?}");
         }
-        assert_eq!(login_for("/console/keys?a=b"), "/console/login?next=/console/keys%3Fa%3Db");
-        assert_eq!(login_for("//evil.example"), "/console/login");
+        assert_eq!(login_for("/console/keys?a=b"), Ok("/console/login?next=/console/keys%3Fa%3Db".to_owned()));
+        assert_eq!(login_for("//evil.example"), Ok("/console/login".to_owned()));
+    }
+
+    #[test]
+    fn login_leads_on_to_addresses_of_2000_bytes_at_most() {
+        let page = |signs: usize| format!("/console/links?{}", "=".repeat(signs));
+        let fits = (NEXT_BYTES_MAX - "/console/links%3F".len()) / "%3D".len();
+        assert!(login_for(&page(fits)).is_ok_and(|login| login.contains("?next=")));
+        assert_eq!(login_for(&page(fits + 1)), Err(TooLong));
     }
 }

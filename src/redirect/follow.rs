@@ -27,7 +27,7 @@ use crate::{
     client,
     domain::code,
     head,
-    metrics::Outcome,
+    metrics::{Outcome, Shortened},
     state::App,
     store::Lane,
 };
@@ -117,15 +117,24 @@ fn go(
     if request.method == Method::GET && !reworded {
         app.clicks.record(&visit.code, visitor.click, now);
     }
-    let location = match request.uri.query() {
-        Some(query) if link.forwards_query() => query::forward(&link.location(), query),
-        _ => link.location(),
-    };
+    let (location, query) = lead(request, app, link);
     if reworded || transition::is_due(app.config.redirect.transition_page, visitor, &request.headers) {
-        let query = request.uri.query().filter(|_| link.forwards_query());
         (Outcome::Transition, transition::answer(app, request, path_of(request), visit, visitor, &location, query))
     } else {
         (Outcome::Redirect, redirect(location))
+    }
+}
+
+/// Returns where the visitor goes, and the query string that was forwarded there.
+fn lead<'a>(request: &'a RequestHead, app: &App, link: &CachedLink) -> (HeaderValue, Option<&'a str>) {
+    let target = link.location();
+    let Some(query) = request.uri.query().filter(|_| link.forwards_query()) else { return (target, None) };
+    match query::forward(&target, query) {
+        Ok(forwarded) => (forwarded, Some(query)),
+        Err(query::TooLong) => {
+            app.metrics.head_shortened(Shortened::Query);
+            (target, None)
+        }
     }
 }
 

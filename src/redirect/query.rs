@@ -5,13 +5,29 @@ use std::collections::HashSet;
 use actix_web::http::header::HeaderValue;
 use url::{Url, form_urlencoded};
 
-use crate::languages::PARAMETER;
+use crate::{head_size::LOCATION_BYTES_MAX, languages::PARAMETER};
 
-/// `target` with the parameters of `query` appended to its own and before its fragment. The target's own parameters win: a visitor
+/// The target with the query would be longer than [`LOCATION_BYTES_MAX`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooLong;
+
+/// Returns `target` with the parameters of `query` appended to its own and before its fragment. The target's own parameters win: a visitor
 /// can't change what the officer has set. What can't be a URL or a header leaves the target as it is.
-pub fn forward(target: &HeaderValue, query: &str) -> HeaderValue {
+///
+/// # Errors
+///
+/// When the result would be too long. Half of a query may mean something else than the whole, so none of it is kept.
+pub fn forward(target: &HeaderValue, query: &str) -> Result<HeaderValue, TooLong> {
+    // Before the work that a long query makes.
+    if query.len() > LOCATION_BYTES_MAX {
+        return Err(TooLong);
+    }
     let forwarded = target.to_str().ok().and_then(|target| Url::parse(target).ok()).and_then(|url| merge(url, query));
-    forwarded.unwrap_or_else(|| target.clone())
+    match forwarded {
+        Some(forwarded) if forwarded.len() > LOCATION_BYTES_MAX => Err(TooLong),
+        Some(forwarded) => Ok(forwarded),
+        None => Ok(target.clone()),
+    }
 }
 
 /// What links to other languages append to their own parameter: the rest of the query string, `&` first.
@@ -52,7 +68,7 @@ mod tests {
 
     fn forwarded(target: &str, query: &str) -> String {
         let header = HeaderValue::from_str(target).expect("a header");
-        forward(&header, query).to_str().expect("text").to_owned()
+        forward(&header, query).expect("is short").to_str().expect("text").to_owned()
     }
 
     #[test]
@@ -83,6 +99,16 @@ mod tests {
         assert_eq!(forwarded("https://a.gov.sg/p?k=v", "k=evil&%6B=evil&x=1"), "https://a.gov.sg/p?k=v&x=1");
         assert_eq!(forwarded("https://a.gov.sg/p?k=v", "k=evil"), "https://a.gov.sg/p?k=v");
         assert_eq!(forwarded("https://a.gov.sg", "&&"), "https://a.gov.sg");
+    }
+
+    #[test]
+    fn a_location_of_3000_bytes_is_the_longest() {
+        let target = HeaderValue::from_static("https://a.gov.sg/p");
+        let fits = "x".repeat(LOCATION_BYTES_MAX - target.len() - 1);
+        assert_eq!(forward(&target, &fits).map(|location| location.len()), Ok(LOCATION_BYTES_MAX));
+        for too_long in [format!("{fits}x"), "é".repeat(LOCATION_BYTES_MAX / 6), "&".repeat(LOCATION_BYTES_MAX + 1)] {
+            assert_eq!(forward(&target, &too_long), Err(TooLong));
+        }
     }
 
     proptest! {

@@ -13,6 +13,7 @@ use super::{fixed, pages, query, visitor::Visitor};
 use crate::{
     config::TransitionPage,
     domain::{Click, Target, code::Visited},
+    metrics::Shortened,
     state::App,
 };
 
@@ -21,6 +22,9 @@ const SEEN: &str = "seen=1";
 
 /// The same where the service has an `https` address: browsers take a name with this prefix over `https` only. `__Host-` would want `Path=/`.
 const SECURE_SEEN: &str = "__Secure-seen=1";
+
+/// 1,024: RFC 6265bis, section 5.6. A browser ignores a longer path and keeps the cookie for the whole site, so no link's page would be shown again.
+const COOKIE_PATH_BYTES_MAX: usize = 1_024;
 
 /// 90 days: long enough for a letter that lies about, short enough to be asked to look again some day.
 const SEEN_FOR_S: u32 = 90 * 24 * 60 * 60;
@@ -73,7 +77,11 @@ pub fn answer(
         set_cookie(&mut response, &visit.code, is_https);
         // A cookie's path knows upper and lower case and punctuation. Who follows `/ABC.` out of a message follows it so again.
         if *path != *visit.code && !path.contains(';') {
-            set_cookie(&mut response, path, is_https);
+            if "/".len() + path.len() <= COOKIE_PATH_BYTES_MAX {
+                set_cookie(&mut response, path, is_https);
+            } else {
+                app.metrics.head_shortened(Shortened::Cookie);
+            }
         }
     }
     response

@@ -6,11 +6,14 @@ use std::{
     fmt::Write as _,
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
+    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::harness::PATIENCE;
+
+const LINE_END_BYTES: usize = "\r\n".len();
 
 /// A request in the making. Only `Host` and, with a body, `Content-Length` are added to what the test says.
 #[derive(Clone, Debug)]
@@ -99,9 +102,14 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(to: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        Self::open_for(to, PATIENCE)
+    }
+
+    /// Waits no longer than this for anything.
+    pub fn open_for(to: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&to, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream: BufReader::new(stream) })
     }
@@ -147,6 +155,7 @@ impl Connection {
 
     fn read_head(&mut self) -> io::Result<Answer> {
         let status_line = self.read_line()?;
+        let mut head_bytes = status_line.len() + LINE_END_BYTES;
         let status = status_line
             .strip_prefix("HTTP/1.1 ")
             .or_else(|| status_line.strip_prefix("HTTP/1.0 "))
@@ -155,8 +164,9 @@ impl Connection {
         let mut headers = Vec::new();
         loop {
             let line = self.read_line()?;
+            head_bytes += line.len() + LINE_END_BYTES;
             if line.is_empty() {
-                return Ok(Answer { status, headers, body: Vec::new() });
+                return Ok(Answer { status, headers, head_bytes, body: Vec::new() });
             }
             let (name, value) = line.split_once(':').ok_or_else(|| malformed(format!("not a header: {line:?}")))?;
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
@@ -198,6 +208,8 @@ fn malformed(message: String) -> io::Error {
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
+    /// The status line, all headers and the empty line, as they came over the wire.
+    pub head_bytes: usize,
     pub body: Vec<u8>,
 }
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{
     form::Posted,
-    page::{Error, Frame, html, local_page, query_value, see_other},
+    page::{Error, Frame, LOGIN, html, local_page, query_value, see_other},
     session::{Browser, HOME, SignedIn},
 };
 use crate::{
@@ -128,7 +128,7 @@ pub async fn check_password(
 
 /// `GET /console/login/password`: the form is only ever the answer to an address.
 pub async fn no_password_yet() -> HttpResponse {
-    see_other("/console/login")
+    see_other(LOGIN)
 }
 
 /// `POST /console/logout`.

@@ -7,6 +7,7 @@
 
 mod bodies;
 mod keys;
+mod heads;
 
 use std::io::Write as _;
 
