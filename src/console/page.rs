@@ -14,7 +14,7 @@ use actix_web::{
 };
 use askama::Template;
 use jiff::Timestamp;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use super::session::{self, Browser, HOME, SignedIn, Visitor as _};
 use crate::{
@@ -317,8 +317,11 @@ fn login_for(next: &str) -> Result<String, TooLong> {
 /// Returns `next` if it is a page of the console and no browser takes it for another place.
 pub fn local_page(next: &str) -> Option<&str> {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~?=&%+".contains(&byte);
-    let local = next.starts_with("/console/") && next.len() <= NEXT_BYTES_MAX && next.bytes().all(harmless);
-    Some(next).filter(|_| local && !next.contains("//") && !next.contains(".."))
+    let is_harmless = next.len() <= NEXT_BYTES_MAX && next.bytes().all(harmless);
+    // Browsers read `%2e` as a dot: `/console/%2e%2e/x` is `/x`, which may be anybody's short link. What a decoded path looks like is what counts.
+    let path = percent_decode_str(next.split('?').next().unwrap_or_default()).decode_utf8().ok()?;
+    let stays = path.starts_with("/console/") && !["//", "..", "\\", "%"].iter().any(|part| path.contains(part));
+    Some(next).filter(|_| is_harmless && stays)
 }
 
 /// `25 November 2026`, on the service's clock.
@@ -343,6 +346,9 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use url::Url;
+
     use super::*;
 
     #[test]
@@ -363,6 +369,15 @@ mod tests {
             "/console/\r\nX: y",
             "/consolex/",
             "/console/é",
+            "/console/%2e%2e/x",
+            "/console/%2E./x",
+            "/console/.%2e/%2e%2e/x",
+            "/console/a/%2e%2e/../x",
+            "/console/%252e%252e/x",
+            "/console/%2f/evil.example",
+            "/console/%5cevil.example",
+            "/%63onsole/../x",
+            "/console/%ff",
         ] {
             assert_eq!(local_page(bad), None, "{bad:?}");
         }
@@ -376,5 +391,18 @@ mod tests {
         let fits = (NEXT_BYTES_MAX - "/console/links%3F".len()) / "%3D".len();
         assert!(login_for(&page(fits)).is_ok_and(|login| login.contains("?next=")));
         assert_eq!(login_for(&page(fits + 1)), Err(TooLong));
+    }
+
+    proptest! {
+        #[test]
+        fn no_browser_takes_a_page_to_return_to_for_another_place(
+            next in "/console/(\\.|%2[eEfF]|%5[cC]|/|\\\\|%25|x|\\?|#|\t){0,12}"
+        ) {
+            if let Some(page) = local_page(&next) {
+                let led_to = Url::parse("https://go.example/console/login").and_then(|login| login.join(page)).expect("a URL");
+                prop_assert_eq!(led_to.host_str(), Some("go.example"));
+                prop_assert!(led_to.path().starts_with("/console/"), "{}", led_to);
+            }
+        }
     }
 }
