@@ -55,7 +55,7 @@ nginx_with_http3() {
         -keyout "$folder/privkey.pem" -out "$folder/fullchain.pem" 2>/dev/null
     {
         echo "pid $folder/pid; error_log stderr; events {} http {"
-        sed -E "s/ ssl http2;/ ssl;/; s/^    # (http2 on|listen .*quic|add_header Alt-Svc|quic_retry)/    \1/; s#/etc/ssl/merlink#$folder#" \
+        sed -E "s/ ssl http2/ ssl/; s/^    # (http2 on|listen .*quic|add_header Alt-Svc|quic_retry)/    \1/; s#/etc/ssl/merlink#$folder#" \
             deploy/nginx/merlink.conf
         echo "}"
     } >"$folder/nginx.conf"

@@ -2,10 +2,14 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -15,7 +19,8 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
-    harness::{Home, Server, eventually},
+    harness::{CHROME, CURL, Home, Server, eventually},
+    http::{Connection, Request},
     load::Pace,
     redis_server::{RedisServer, free_address},
     runs::length_of_run,
@@ -26,17 +31,26 @@ const SHIPPED: &str = "deploy/nginx/merlink.conf";
 /// nginx speaks to the nodes from an address of its own, as it would from another machine.
 const PROXY: &str = "127.0.0.9";
 
-struct Nginx {
+pub struct Nginx {
     child: Child,
     folder: TempDir,
     tls: SocketAddr,
+    /// Port 80, which leads to TLS.
     plain: SocketAddr,
+    /// The site itself without TLS, for clients that decide each byte they send.
+    pub site: SocketAddr,
 }
 
 impl Nginx {
-    fn before(nodes: [SocketAddr; 2]) -> Self {
+    /// The shipped site with rate limits that no test reaches.
+    pub fn before(nodes: [SocketAddr; 2]) -> Self {
+        Self::with(nodes, &[("rate=100r/s", "rate=100000r/s"), ("rate=20r/s", "rate=100000r/s")], "")
+    }
+
+    /// `changes` to the shipped file, and directives of the test's own beside it.
+    fn with(nodes: [SocketAddr; 2], changes: &[(&str, &str)], beside: &str) -> Self {
         let folder = TempDir::new().expect("a temporary directory can be made");
-        let (tls, plain) = (free_address(), free_address());
+        let [tls, plain, open] = [free_address(), free_address(), free_address()];
         let certificate = generate_simple_self_signed(["go.agency.gov.sg".to_owned()]).expect("a certificate");
         fs::write(folder.path().join("fullchain.pem"), certificate.cert.pem()).expect("is written");
         fs::write(folder.path().join("privkey.pem"), certificate.signing_key.serialize_pem()).expect("is written");
@@ -45,16 +59,22 @@ impl Nginx {
         for (shipped, here) in [
             ("server 10.0.0.11:8080", format!("server {}", nodes[0])),
             ("server 10.0.0.12:8080", format!("server {}", nodes[1])),
-            ("listen 80;", format!("listen {plain};")),
-            ("listen 443 ssl", format!("listen {tls} ssl")),
             ("    listen [::]:80;\n", String::new()),
+            ("    listen [::]:80 default_server;\n", String::new()),
             ("    listen [::]:443 ssl http2;\n", String::new()),
+            ("    listen [::]:443 ssl http2 default_server;\n", String::new()),
+            ("listen 80", format!("listen {plain}")),
+            ("listen 443 ssl http2;", format!("listen 443 ssl http2;\n    listen {open};")),
+            ("listen 443 ssl", format!("listen {tls} ssl")),
             ("/etc/ssl/merlink", folder.path().display().to_string()),
-            ("rate=100r/s", "rate=100000r/s".to_owned()),
             ("proxy_http_version 1.1;", format!("proxy_http_version 1.1;\n    proxy_bind {PROXY};")),
         ] {
             assert!(site.contains(shipped), "{SHIPPED} has no {shipped:?}");
             site = site.replace(shipped, &here);
+        }
+        for (shipped, here) in changes {
+            assert!(site.contains(shipped), "{SHIPPED} has no {shipped:?}");
+            site = site.replace(shipped, here);
         }
         let here = folder.path().display();
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -62,15 +82,20 @@ impl Nginx {
             .concat();
         let main = format!(
             "daemon off; worker_processes 1; pid {here}/pid; error_log {here}/error.log warn;\n\
-             events {{ worker_connections 512; }}\nhttp {{ access_log off;\n{temporary}{site}}}\n"
+             events {{ worker_connections 512; }}\nhttp {{ access_log off;\n{beside}\n{temporary}{site}}}\n"
         );
         fs::write(folder.path().join("nginx.conf"), main).expect("is written");
         let test = nginx(folder.path()).arg("-t").output().expect("nginx runs: scripts/setup.sh test installs it");
         assert!(test.status.success(), "nginx -t: {}", String::from_utf8_lossy(&test.stderr));
         let child = nginx(folder.path()).stderr(Stdio::null()).spawn().expect("nginx runs");
-        let nginx = Self { child, folder, tls, plain };
+        let nginx = Self { child, folder, tls, plain, site: open };
         eventually("nginx answers", || (nginx.curl(&["-o", "/dev/null"], "/robots.txt").0 == Some(0)).then_some(()));
         nginx
+    }
+
+    /// A request to the site without TLS, in its own name.
+    fn request(&self, method: &str, target: &str) -> Request {
+        Request::new(self.site, method, target)
     }
 
     /// Runs curl on a path of the TLS server; answers its exit code and what it printed.
@@ -110,12 +135,19 @@ fn nginx(folder: &Path) -> Command {
 }
 
 fn node(redis: &RedisServer) -> Server {
-    let server = Home::new()
+    started(home(redis).set("limits.misses_per_minute", "3"))
+}
+
+/// The home of a node that believes [`PROXY`].
+pub fn home(redis: &RedisServer) -> Home {
+    Home::new()
         .set("redis.url", redis.url())
         .set("public.listen", free_address().to_string())
         .set("public.trusted_proxies", PROXY)
-        .set("limits.misses_per_minute", "3")
-        .start();
+}
+
+pub fn started(home: Home) -> Server {
+    let server = home.start();
     // On a busy machine its heartbeat may miss its turn.
     server.expect_log("redis is away");
     server
@@ -141,8 +173,6 @@ fn redirects_and_the_api_go_through_with_tls_and_http_2() {
         nginx.status(&["-H", &key, "-X", "POST", "--json", r#"{"longUrl":"https://example.com"}"#], "/api/v1/urls"),
         "200"
     );
-    let plain = crate::http::Request::new(nginx.plain, "GET", "/form").send();
-    assert_eq!((plain.status, plain.header("location").is_some_and(|to| to.starts_with("https://"))), (308, true));
     amy.sees_clicks("form", 1);
 }
 
@@ -201,6 +231,169 @@ fn forwarded_addresses_are_believed_from_the_proxy_and_from_nobody_else() {
         assert_eq!(direct(forged), 404);
     }
     assert_eq!(direct("6.6.6.4"), 429, "who isn't the proxy is one client");
+}
+
+/// A visitor who does nothing odd, and is redirected each time.
+#[track_caller]
+fn visits(nginx: &Nginx, count: usize, about: &str) {
+    for _ in 0..count {
+        nginx.request("GET", "/form").user_agent(CURL).send().assert_redirects(about, TARGET);
+    }
+}
+
+#[test]
+fn requests_for_long_answer_heads_cost_other_visitors_nothing() {
+    let redis = RedisServer::start();
+    let nodes = [node(&redis), node(&redis)];
+    let nginx = Nginx::before([nodes[0].public_address(), nodes[1].public_address()]);
+    let amy = nodes[0].program("amy@agency.gov.sg");
+    let link = serde_json::json!({"code": "form", "target_url": TARGET, "forward_query": true});
+    assert_eq!(amy.post("/links", &link).status, 201);
+    visits(&nginx, 4, "before");
+    let dots = format!("/form{}", ".".repeat(3_900));
+    for (attack, agent) in [
+        (format!("/form?gclid={}", "x".repeat(5_000)), CURL),
+        (format!("/console/links?{}", "=".repeat(1_200)), CURL),
+        (dots, CHROME),
+    ] {
+        // Each node gets it, and more than once.
+        for _ in 0..6 {
+            let answer = nginx.request("GET", &attack).user_agent(agent).send();
+            assert!(answer.status < 400, "{} to {attack:.40}", answer.status);
+        }
+        visits(&nginx, 20, &format!("after {attack:.40}"));
+    }
+}
+
+/// A node that answers badly on purpose: `/long` with a head of 20 kB, `/cut` with the end of the connection, `/slow` never, and
+/// anything else with 200.
+struct BadNode {
+    address: SocketAddr,
+    /// Requests that it can't answer well.
+    asked: Arc<AtomicUsize>,
+}
+
+impl BadNode {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("is bound");
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let counted = Arc::clone(&counted);
+                thread::spawn(move || Self::serve(BufReader::new(stream), &counted));
+            }
+        });
+        Self { address, asked }
+    }
+
+    fn serve(mut stream: BufReader<TcpStream>, asked: &AtomicUsize) {
+        loop {
+            let (mut request_line, mut line) = (String::new(), String::new());
+            if stream.read_line(&mut request_line).is_ok_and(|read| read == 0) {
+                return;
+            }
+            while line != "\r\n" {
+                line.clear();
+                if stream.read_line(&mut line).is_ok_and(|read| read == 0) {
+                    return;
+                }
+            }
+            let path = request_line.split(' ').nth(1).unwrap_or_default();
+            let padding = if path == "/long" { "x".repeat(20_000) } else { String::new() };
+            if ["/long", "/cut", "/slow"].contains(&path) {
+                asked.fetch_add(1, Ordering::SeqCst);
+            }
+            if path == "/cut" {
+                return;
+            }
+            if path == "/slow" {
+                // Until the other side gives up.
+                let _ = stream.read(&mut [0]);
+                return;
+            }
+            let answer = format!("HTTP/1.1 200 OK\r\nX-Padding: {padding}\r\nContent-Length: 2\r\n\r\nok");
+            if stream.get_mut().write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn answers_that_nginx_cannot_use_take_no_node_from_others_and_are_not_asked_for_again() {
+    let nodes = [BadNode::start(), BadNode::start()];
+    let quick = [("proxy_read_timeout 30s;", "proxy_read_timeout 3s;")];
+    let nginx = Nginx::with([nodes[0].address, nodes[1].address], &quick, "");
+    let asked = || nodes.iter().map(|node| node.asked.swap(0, Ordering::SeqCst)).sum::<usize>();
+    for (method, path, status, times) in [
+        ("GET", "/long", 502, 1),
+        // A node that restarts looks like this, so a visit is given to the other one.
+        ("GET", "/cut", 502, 2),
+        ("POST", "/cut", 502, 1),
+        ("GET", "/slow", 504, 1),
+    ] {
+        for _ in 0..if path == "/slow" { 1 } else { 4 } {
+            assert_eq!(nginx.request(method, path).send().status, status, "{method} {path}");
+            assert_eq!(asked(), times, "{method} {path}: nodes that were asked");
+        }
+        for _ in 0..20 {
+            assert_eq!(nginx.request("GET", "/fine").send().status, 200, "after {method} {path}");
+        }
+    }
+}
+
+#[test]
+fn hosts_that_are_not_the_sites_get_no_answer_and_http_leads_to_the_sites_name() {
+    let node = BadNode::start();
+    let nginx = Nginx::with([node.address, node.address], &[], "");
+    let plain = |host: &str| {
+        let mut connection = Connection::open(nginx.plain).expect("port 80 is open");
+        connection.write(format!("GET /form?x=1 HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).expect("sends");
+        connection.read_answer("GET").ok()
+    };
+    let led = plain("go.agency.gov.sg").expect("the site answers");
+    assert_eq!((led.status, led.header("location")), (308, Some("https://go.agency.gov.sg/form?x=1")));
+    for host in ["evil.example", "go.agency.gov.sg.evil.example", "127.0.0.1", "_"] {
+        assert!(plain(host).is_none(), "{host}");
+    }
+    let handshake = |host: &str| {
+        let resolve = format!("{host}:{}:127.0.0.1", nginx.tls.port());
+        let address = format!("https://{host}:{}/fine", nginx.tls.port());
+        let ran = Command::new("curl").args(["-sk", "--resolve", &resolve, "-w", "%{http_code}", &address]).output();
+        let ran = ran.expect("curl runs: scripts/setup.sh test installs it");
+        (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned())
+    };
+    assert_eq!(handshake("go.agency.gov.sg"), (Some(0), "ok200".to_owned()));
+    for host in ["evil.example", "127.0.0.1"] {
+        assert_eq!(handshake(host), (Some(35), "000".to_owned()), "{host}: curl says that the handshake failed");
+    }
+    let other_host = nginx.curl(&["-H", "Host: evil.example", "-w", "%{http_code}"], "/fine");
+    assert!(other_host.1.ends_with("000"), "the site's name in the handshake, another in the request: {other_host:?}");
+}
+
+#[test]
+fn an_ipv6_network_of_64_bits_is_one_client_to_nginx() {
+    const REQUESTS: u16 = 400;
+    let node = BadNode::start();
+    let beside = "set_real_ip_from 127.0.0.1; real_ip_header X-Test-Address;";
+    let nginx = Nginx::with([node.address, node.address], &[], beside);
+    // 20 requests a second and 100 at once are what officers may send.
+    let refused = |addresses: &dyn Fn(u16) -> String| {
+        let mut connection = Connection::open(nginx.site).expect("nginx listens");
+        let ask = |number: u16| {
+            let request = nginx.request("GET", "/api/x").header("X-Test-Address", addresses(number));
+            connection.write(&request.bytes()).expect("sends");
+            connection.read_answer("GET").expect("is answered").status
+        };
+        (1..=REQUESTS).map(ask).filter(|status| *status == 429).count()
+    };
+    let v6 = |network: u16, host: u16| Ipv6Addr::from([0x2001, 0xdb8, 0, network, host, 0, 0, host]).to_string();
+    assert!(refused(&|number| v6(0, number)) > 100, "one network, many addresses");
+    assert_eq!(refused(&|number| v6(number, 1)), 0, "many networks");
+    assert!(refused(&|_| "198.51.100.7".to_owned()) > 100, "one IPv4 address");
+    assert_eq!(refused(&|number| format!("203.0.{}.{}", number / 250, number % 250)), 0, "many IPv4 addresses");
 }
 
 /// Redirects a second while nodes are restarted.
