@@ -8,6 +8,7 @@
 mod bodies;
 mod keys;
 mod heads;
+mod random_http;
 
 use std::io::Write as _;
 
