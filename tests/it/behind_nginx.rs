@@ -93,6 +93,14 @@ impl Nginx {
         nginx
     }
 
+    /// What nginx says of nodes that it couldn't use, at the end of its log.
+    pub fn upstream_errors(&self) -> String {
+        let log = fs::read(self.folder.path().join("error.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("upstream")).collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+
     /// A request to the site without TLS, in its own name.
     fn request(&self, method: &str, target: &str) -> Request {
         Request::new(self.site, method, target)
@@ -265,8 +273,8 @@ fn requests_for_long_answer_heads_cost_other_visitors_nothing() {
     }
 }
 
-/// A node that answers badly on purpose: `/long` with a head of 20 kB, `/cut` with the end of the connection, `/slow` never, and
-/// anything else with 200.
+/// A node that answers badly on purpose: `/long` with a head of 20 kB, `/cut` with the end of the connection, `/slow` never, `/last` with
+/// the last answer of a connection that it doesn't close yet, and anything else with 200.
 struct BadNode {
     address: SocketAddr,
     /// Requests that it can't answer well.
@@ -289,14 +297,15 @@ impl BadNode {
     }
 
     fn serve(mut stream: BufReader<TcpStream>, asked: &AtomicUsize) {
+        let mut was_last = false;
         loop {
             let (mut request_line, mut line) = (String::new(), String::new());
-            if stream.read_line(&mut request_line).is_ok_and(|read| read == 0) {
+            if !stream.read_line(&mut request_line).is_ok_and(|read| read > 0) {
                 return;
             }
             while line != "\r\n" {
                 line.clear();
-                if stream.read_line(&mut line).is_ok_and(|read| read == 0) {
+                if !stream.read_line(&mut line).is_ok_and(|read| read > 0) {
                     return;
                 }
             }
@@ -305,9 +314,10 @@ impl BadNode {
             if ["/long", "/cut", "/slow"].contains(&path) {
                 asked.fetch_add(1, Ordering::SeqCst);
             }
-            if path == "/cut" {
+            if path == "/cut" || was_last {
                 return;
             }
+            was_last = path == "/last";
             if path == "/slow" {
                 // Until the other side gives up.
                 let _ = stream.read(&mut [0]);
@@ -334,12 +344,27 @@ fn answers_that_nginx_cannot_use_take_no_node_from_others_and_are_not_asked_for_
         ("POST", "/cut", 502, 1),
         ("GET", "/slow", 504, 1),
     ] {
-        for _ in 0..if path == "/slow" { 1 } else { 4 } {
+        let attempts = if path == "/slow" { 1 } else { 4 };
+        for _ in 0..attempts {
             assert_eq!(nginx.request(method, path).send().status, status, "{method} {path}");
             assert_eq!(asked(), times, "{method} {path}: nodes that were asked");
         }
         for _ in 0..20 {
             assert_eq!(nginx.request("GET", "/fine").send().status, 200, "after {method} {path}");
+        }
+    }
+}
+
+/// Merlink's HTTP server closes a connection after a request that it can't parse without announcing it (docs/upstream), so nginx keeps it for the next request.
+#[test]
+fn no_request_fails_on_a_connection_that_ends_in_the_moment_in_which_it_is_used() {
+    let node = BadNode::start();
+    // One node in two places: at any time nginx keeps one connection, and a second try opens another.
+    let nginx = Nginx::with([node.address, node.address], &[], "");
+    for method in ["GET", "HEAD", "POST", "PATCH", "DELETE"] {
+        for _ in 0..4 {
+            assert_eq!(nginx.request("GET", "/last").send().status, 200);
+            assert_eq!(nginx.request(method, "/fine").send().status, 200, "{method}");
         }
     }
 }

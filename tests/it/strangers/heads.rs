@@ -324,7 +324,7 @@ fn a_list_whose_next_page_has_too_long_an_address_names_it_in_its_body_only() {
         let link = json!({"code": code, "target_url": TARGET, "tags": tags, "description": description});
         assert_eq!(program.post("/links", &link).status, 201);
     }
-    let by_tag: String = tags.iter().map(|tag| format!("&tag={tag}")).collect();
+    let by_tag = format!("&tag={}", tags.join("&tag="));
     let short = program.get(&format!("/links?limit=1{by_tag}"));
     assert!(short.header("link").is_some_and(|link| link.contains("rel=\"next\"")), "{:?}", short.headers);
     let long = program.request("GET", &format!("/links?limit=1&q={}{by_tag}", percent_encoded(&description))).send();

@@ -6,8 +6,8 @@
 #![allow(dead_code)]
 
 mod bodies;
-mod keys;
 mod heads;
+mod keys;
 mod random_http;
 
 use std::io::Write as _;
