@@ -1,12 +1,11 @@
 //! The bound on the head of every answer.
 //!
-//! A reverse proxy keeps an answer's head in one buffer, 4 kB in nginx by default. A longer head is "invalid" there and counts as a failed
-//! node, so two requests that get one can take both nodes from everybody.
+//! A reverse proxy keeps an answer's head in one buffer, 4 kB in nginx by default. It rejects a longer head and counts the node as failed, so two
+//! requests for one can take both nodes from everybody.
 //!
-//! Whatever puts a visitor's words into a head keeps them short and counts what it leaves out: a forwarded query
-//! (`redirect/query.rs`), a cookie for the path as written (`redirect/transition.rs`), the page to return to after login (`console/page.rs`). Behind them
-//! `public.rs` shortens or replaces any answer that isn't within the bound. Redirects from memory don't pass through it: their targets are bounded when
-//! they enter the cache.
+//! Each place that copies a visitor's input into a head bounds it, and counts what it leaves out: the forwarded query (`redirect/query.rs`), the cookie
+//! for the path as written (`redirect/transition.rs`) and the page to return to after login (`console/page.rs`). Behind them, `public.rs`
+//! shortens or replaces any answer that is still too long. Redirects from memory skip that check: targets are bounded when they enter the cache.
 
 use actix_web::dev::ResponseHead;
 

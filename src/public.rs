@@ -100,8 +100,8 @@ where
     }
 }
 
-/// Shortens an answer whose head is too long. A list works without its `Link` header: the body names the next page too. Nothing else is known
-/// to get here; it is replaced, and the metric shows it.
+/// Shortens an answer whose head is too long. A list works without its `Link` header: the body names the next page too. No other answer is
+/// known to be too long; one that is becomes a 503, and the metric counts it.
 fn bounded(app: &App, request: &RequestHead, mut response: HttpResponse) -> HttpResponse {
     if head_size::fits(response.head()) {
         return response;
