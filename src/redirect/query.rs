@@ -12,7 +12,8 @@ use crate::{head_size::LOCATION_BYTES_MAX, languages::PARAMETER};
 pub struct TooLong;
 
 /// Returns `target` with the parameters of `query` appended to its own and before its fragment. The target's own parameters win: a visitor
-/// can't change what the officer has set. What can't be a URL or a header leaves the target as it is.
+/// can't change what the officer has set, in any spelling that a server may take for the same name (see [`same_name`]). What can't be a URL or a
+/// header leaves the target as it is.
 ///
 /// # Errors
 ///
@@ -42,11 +43,11 @@ fn asks_for_language(pair: &str) -> bool {
 }
 
 fn merge(mut url: Url, query: &str) -> Option<HeaderValue> {
-    let own: HashSet<String> = url.query_pairs().map(|(name, _)| name.into_owned()).collect();
+    let own: HashSet<String> = url.query().into_iter().flat_map(names).collect();
     let added: Vec<&str> = query
         .split('&')
         .filter(|pair| !pair.is_empty() && !asks_for_language(pair))
-        .filter(|pair| form_urlencoded::parse(pair.as_bytes()).next().is_none_or(|(name, _)| !own.contains(&*name)))
+        .filter(|pair| names(pair).all(|name| !own.contains(&name)))
         .collect();
     if added.is_empty() {
         return None;
@@ -58,6 +59,26 @@ fn merge(mut url: Url, query: &str) -> Option<HeaderValue> {
     };
     url.set_query(Some(&merged));
     HeaderValue::from_str(url.as_str()).ok()
+}
+
+/// The names of a query's parameters, as [`same_name`] spells them. Servers before HTML 5 also separate parameters by `;`.
+fn names(query: &str) -> impl Iterator<Item = String> {
+    let pairs = query.split(['&', ';']).filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        form_urlencoded::parse(pair.as_bytes()).next().map_or_else(String::new, |(name, _)| same_name(&name))
+    })
+}
+
+/// One spelling for all names that some server takes for the same: letters and digits in lower case, up to the first bracket behind them.
+///
+/// PHP reads `k[]`, `k[x]` and ` k` as `k`, and `a.b` and `a b` as `a_b`; ASP.NET ignores case; Node's qs drops brackets around a name. Names that differ
+/// in nothing else are rare, so dropping a harmless parameter costs less than passing on one that overrides the officer's.
+fn same_name(name: &str) -> String {
+    let plain = |text: &str| -> String {
+        text.chars().filter(|character| character.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let head = plain(name.split('[').next().unwrap_or_default());
+    if head.is_empty() { plain(name) } else { head }
 }
 
 #[cfg(test)]
@@ -111,7 +132,57 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_spelling_of_the_targets_own_parameters_gets_past_them() {
+        for query in [
+            "K=evil",
+            "%4b=evil",
+            "k[]=evil",
+            "k[0]=evil",
+            "k[a][b]=evil",
+            "k%5B%5D=evil",
+            "[k]=evil",
+            "%5Bk%5D=evil",
+            "k%20=evil",
+            "+k=evil",
+            "k+=evil",
+            "k%00=evil",
+            "k%09=evil",
+            "k.=evil",
+            "_k=evil",
+            "k%C2%A0=evil",
+            "%E2%84%AA=evil",
+            "k",
+            "x=1;k=evil",
+            "x;K[]",
+        ] {
+            assert_eq!(forwarded("https://a.gov.sg/p?k=v", query), "https://a.gov.sg/p?k=v", "{query}");
+        }
+        for (own, query) in
+            [("a_b=v", "a.b=evil"), ("a_b=v", "a+b=evil"), ("k[]=v", "k=evil"), ("K=v", "k=evil"), ("x=1;k=v", "k=2")]
+        {
+            let target = format!("https://a.gov.sg/p?{own}");
+            assert_eq!(forwarded(&target, query), target, "{query}");
+        }
+        for query in ["kk=1", "k2=1", "ak=1", "%E7%A8%8E=1", "x=k", "utm_source=k&gclid=1", "x=a%3Bk%3D1"] {
+            assert_eq!(forwarded("https://a.gov.sg/p?k=v", query), format!("https://a.gov.sg/p?k=v&{query}"));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn whatever_is_forwarded_has_another_name_than_the_targets_own(
+            own in "[a-zA-Z_.\\[\\]+]{1,6}",
+            query in "([a-zA-Z_.;\\[\\]+%025BbD]{0,6}(=[a-z;=]{0,4})?&?){0,4}",
+        ) {
+            let target = Url::parse(&format!("https://a.gov.sg/?{own}=v")).expect("a URL");
+            let before = target.query().expect("a query").to_owned();
+            let after = Url::parse(&forwarded(target.as_str(), &query)).expect("a URL");
+            let added = after.query().expect("a query").strip_prefix(&before).expect("the target's own come first").to_owned();
+            let own: HashSet<String> = names(&before).collect();
+            prop_assert!(names(&added).all(|name| !own.contains(&name)), "{} of {}", added, query);
+        }
+
         #[test]
         fn no_query_can_change_where_the_visitor_goes(query in "\\PC{0,60}") {
             let before = Url::parse("https://a.gov.sg/p?k=v#top").expect("a URL");
