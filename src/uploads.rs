@@ -405,6 +405,6 @@ mod tests {
         };
         let report = String::from_utf8(report(&[outcome], true, |_| "-short".to_owned())).expect("UTF-8");
         let row = report.split_once('\n').expect("a header").1;
-        assert_eq!(row, "2,failed,,'=cmd|'/c calc'!A1,\"'@sum(1), \"\"x\"\"\n+1\",an earlier row has the code =1\n");
+        assert_eq!(row, "2,failed,,'=cmd|'/c calc'!A1,\"'@sum(1), \"\"x\"\"\n'+1\",an earlier row has the code =1\n");
     }
 }

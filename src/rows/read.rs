@@ -17,6 +17,7 @@ use super::{
     Field, TAG_SEPARATOR,
     columns::{Dialect, Meaning},
     parse_flag,
+    write::arm,
 };
 
 /// Of one row. A target has 2,082 bytes at most; a quotation mark that is never closed makes the rest of a file one row.
@@ -277,7 +278,7 @@ impl<R: Read> Form<R> {
                 }
                 for (meaning, cell) in meanings.iter().zip(record.iter()) {
                     match std::str::from_utf8(cell) {
-                        Ok(text) => row.set(*meaning, plain(text.trim())),
+                        Ok(text) => row.set(*meaning, &arm(text.trim())),
                         Err(_) => row.broken = Some(Broken::NotUtf8),
                     }
                 }
@@ -361,14 +362,6 @@ fn separator(start: &[u8]) -> u8 {
     let count = |separator: u8| header.split(|byte| *byte == separator).count();
     // The comma is last, and `max_by_key` takes the last of equals.
     [b'\t', b';', b','].into_iter().max_by_key(|separator| count(*separator)).unwrap_or(b',')
-}
-
-/// Undoes what [`super::write::defuse`] did.
-fn plain(text: &str) -> &str {
-    match text.strip_prefix('\'') {
-        Some(rest) if super::write::is_formula(rest) => rest,
-        _ => text,
-    }
 }
 
 fn last_part(short_url: &str) -> &str {
@@ -467,8 +460,10 @@ mod tests {
 
     #[test]
     fn the_apostrophe_before_a_formula_is_taken_off_and_no_other() {
-        let codes: Vec<String> =
-            read("code,target_url\n'-a,x\n'a,x\n''=1,x\n'',x\n").into_iter().map(|(_, _, code, _)| code).collect();
-        assert_eq!(codes, ["-a", "'a", "'=1", "''"]);
+        let codes: Vec<String> = read("code,target_url\n'-a,x\n'a,x\n''=1,x\n'',x\n'＝1,x\nb;'=1,x\nb;'c,x\n")
+            .into_iter()
+            .map(|(_, _, code, _)| code)
+            .collect();
+        assert_eq!(codes, ["-a", "'a", "'=1", "''", "＝1", "b;=1", "b;'c"]);
     }
 }

@@ -89,15 +89,42 @@ pub fn push_cells<C: AsRef<str>>(bytes: &mut Vec<u8>, cells: impl IntoIterator<I
     bytes.push(b'\n');
 }
 
-/// The text of a cell that a spreadsheet would run, with an apostrophe before it: then it is text to all of them. A text that looks as if
-/// that had been done to it gets another one, so that reading takes off the right ones.
+/// Characters that begin a formula, or a cell that some spreadsheet takes for one. Excel in Japanese and Chinese reads full-width ones as ASCII.
+const FORMULA_STARTS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
+
+/// Characters behind which a spreadsheet may begin a cell, whatever the quotation marks say: Excel separates cells by `;` in many countries, and
+/// then takes the marks around a cell of ours for text.
+const CELL_ENDS: [char; 4] = [';', '\t', '\n', '\r'];
+
+/// Puts an apostrophe before each formula that a spreadsheet would run, at the cell's start or behind a [separator](CELL_ENDS): then it is text to
+/// all of them. A text that looks as if that had been done to it gets another one, so [`arm`] takes off the right ones.
 pub fn defuse(text: &str) -> Cow<'_, str> {
-    if is_formula(text) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+    at_each_start(text, |rest| is_formula(rest).then_some(("'", rest)))
 }
 
-/// Whether it begins, behind apostrophes, as what spreadsheets take for a formula.
-pub fn is_formula(text: &str) -> bool {
-    text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
+/// Undoes [`defuse`].
+pub fn arm(text: &str) -> Cow<'_, str> {
+    at_each_start(text, |rest| rest.strip_prefix('\'').filter(|rest| is_formula(rest)).map(|rest| ("", rest)))
+}
+
+/// Rewrites the text wherever a cell may start: `rewrite` gets all from there on, and returns what stands there instead and what follows it.
+fn at_each_start<'t>(text: &'t str, rewrite: impl Fn(&'t str) -> Option<(&'static str, &'t str)>) -> Cow<'t, str> {
+    let mut starts = std::iter::once(0).chain(text.match_indices(CELL_ENDS).map(|(at, _)| at + 1)).peekable();
+    let mut rewritten = String::new();
+    let mut is_rewritten = false;
+    while let Some(start) = starts.next() {
+        let end = starts.peek().copied().unwrap_or(text.len());
+        let (inserted, rest) = rewrite(&text[start..]).unwrap_or(("", &text[start..]));
+        is_rewritten |= !inserted.is_empty() || rest.len() < text.len() - start;
+        rewritten.push_str(inserted);
+        rewritten.push_str(&rest[..rest.len() - (text.len() - end)]);
+    }
+    if is_rewritten { Cow::Owned(rewritten) } else { Cow::Borrowed(text) }
+}
+
+/// Whether the text begins, behind apostrophes, quotation marks and spaces, as what spreadsheets take for a formula.
+fn is_formula(text: &str) -> bool {
+    text.trim_start_matches(['\'', '"', ' ']).starts_with(FORMULA_STARTS)
 }
 
 fn cell(field: Field, link: &Link, clicks: u64) -> Cow<'_, str> {
@@ -225,7 +252,7 @@ pub mod tests {
         fn any_link()(
             code in "[a-z0-9-]{1,20}",
             path in "[!-~]{0,40}",
-            description in "['=+@\", a-zé税-]{0,60}",
+            description in "['=+@＝－;\", a-zé税-]{0,60}",
             contact in prop::option::of("[=+'a-z-]{1,9}@[a-z]{1,9}\\.gov\\.sg"),
             tags in prop::collection::vec("[A-Za-z0-9_-]{1,25}", 0..10),
             (off, forward_query) in any::<(bool, bool)>(),
@@ -271,8 +298,44 @@ pub mod tests {
         }
 
         #[test]
-        fn no_cell_runs_in_a_spreadsheet(text in "['=+@\t\r -a]{0,6}") {
-            prop_assert!(!defuse(&text).starts_with(['=', '+', '-', '@', '\t', '\r']));
+        fn no_cell_runs_in_a_spreadsheet(text in "['\"=＝@；;\t\r\n a-]{0,9}") {
+            let defused = defuse(&text);
+            for cell in defused.split(CELL_ENDS) {
+                let shown = cell.trim_start_matches(['"', ' ']);
+                prop_assert!(!shown.starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']), "{:?} in {:?}", cell, defused);
+            }
+            prop_assert!(!defused.starts_with(FORMULA_STARTS), "{:?}", defused);
+        }
+
+        #[test]
+        fn defusing_can_be_undone(text in "['\"=＝+＋－@＠;\t\r\n a-]{0,12}|\\PC{0,20}") {
+            let defused = defuse(&text);
+            let armed = arm(&defused);
+            prop_assert_eq!(armed.as_ref(), text.as_str());
+        }
+    }
+
+    #[test]
+    fn a_formula_is_defused_wherever_a_spreadsheet_may_begin_a_cell() {
+        for (text, defused) in [
+            ("=1+1", "'=1+1"),
+            ("'=1", "''=1"),
+            ("＝1", "'＝1"),
+            ("＋1", "'＋1"),
+            ("－1", "'－1"),
+            ("＠SUM(1)", "'＠SUM(1)"),
+            ("tax;=cmd|'/c calc'!A1", "tax;'=cmd|'/c calc'!A1"),
+            ("tax;-gst;@x", "tax;'-gst;'@x"),
+            ("a;\"=1", "a;'\"=1"),
+            ("a\n=1", "a\n'=1"),
+            ("a\t=1", "a\t'=1"),
+            (" =1", "' =1"),
+            ("a;;b; c=d", "a;;b; c=d"),
+            ("https://example.com/?a=1&b=-2", "https://example.com/?a=1&b=-2"),
+            ("", ""),
+        ] {
+            assert_eq!(defuse(text), defused);
+            assert_eq!(arm(defused), text);
         }
     }
 }
