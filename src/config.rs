@@ -10,7 +10,7 @@ mod site;
 mod traces;
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     net::SocketAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
@@ -148,7 +148,7 @@ pub struct Overload {
     pub body_bytes_per_client_max: usize,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Smtp {
     /// `None`: no mail server.
     pub url: Option<String>,
@@ -485,6 +485,15 @@ impl Log {
     }
 }
 
+/// Not derived: the password in `url` must not get into a log.
+impl fmt::Debug for Smtp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url, from, tls_ca_file } = self;
+        let url = url.as_ref().map(|_| "..");
+        formatter.debug_struct("Smtp").field("url", &url).field("from", from).field("tls_ca_file", tls_ca_file).finish()
+    }
+}
+
 /// Makes the data directory, readable for this user alone.
 ///
 /// # Errors
@@ -565,6 +574,54 @@ mod tests {
         }
         assert_eq!(error.lines().count(), 8, "{error}");
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn no_mistake_and_no_debugging_shows_a_password() {
+        const SECRET: &str = "hunter2";
+        let in_file = [
+            "[redis]\nurl = \"redis://merlink:hunter2@h",
+            "[redis]\nurl = redis://merlink:hunter2@h",
+            "[redis]\nurl = 'redis://merlink:hunter2@h'x",
+            "[redis]\nurl = \"a\"\nurl = \"redis://merlink:hunter2@h\"",
+            "[redis]\nurl = \"redis://merlink:hunter2\\q@h\"",
+            "[redis]\nurl : redis://merlink:hunter2@h",
+            "[redis]\nurl = [\"redis://merlink:hunter2@h\"]",
+            "[redis]\nurl = { password = \"hunter2\" }",
+            "[redis]\nredis://merlink:hunter2@h",
+            "[smtp]\nurl = \"smtps://merlink:hunter2@h\nfrom = \"\"",
+            "[smtp]\nurl = [\"smtps://merlink:hunter2@h\"]",
+            "[traces]\nheaders = [\"hunter2\", 1",
+            "[redis\nurl = \"redis://merlink:hunter2@h\"",
+            "redis = \"redis://merlink:hunter2@h\"",
+            "[public]\nbase_url = \"https://merlink:hunter2@go.example\"",
+            "[officers]\nadmins = [\"redis://merlink:hunter2@h\"]",
+        ];
+        for text in in_file {
+            let error = with_file(text).expect_err(text).to_string();
+            assert!(!error.contains(SECRET), "{error}");
+        }
+        for name in ["REDIS__URL", "REDIS__ALLOW_UNSAFE", "SMTP__URL", "SMTP__FROM", "PUBLIC__LISTEN", "REDIS__URI"] {
+            let value = format!("amqp://merlink:{SECRET}@h");
+            let error = with_env(&[(&format!("MERLINK_{name}"), &value)]).expect_err(name).to_string();
+            assert!(error.contains(name) && !error.contains(SECRET), "{error}");
+        }
+        let config =
+            with_env(&[("MERLINK_REDIS__URL", "redis://u:hunter2@h"), ("MERLINK_SMTP__URL", "smtps://u:hunter2@h")]);
+        let shown = format!("{:?}", config.expect("good"));
+        assert!(!shown.contains(SECRET), "{shown}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_toml_is_named_with_line_and_column() {
+        for (text, place) in [
+            ("[public", "line 1, column 8"),
+            ("[redis]\npool_size = 1\nurl = redis://h", "line 3, column 7"),
+            ("[redis]\npool_size = 1\npool_size = 2\n", "line 3, column 1"),
+        ] {
+            let error = with_file(text).expect_err(text).to_string();
+            assert!(error.contains("isn't TOML, ") && error.contains(place), "{error}");
+        }
     }
 
     #[test]

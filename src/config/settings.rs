@@ -32,9 +32,7 @@ impl Settings {
     pub fn add_toml(&mut self, text: &str, origin: &str) {
         match text.parse::<toml::Table>() {
             Ok(table) => self.add_table(&table, "", origin),
-            Err(error) => {
-                self.problem(format!("{origin}: isn't TOML: {}", error.to_string().trim().replace('\n', " ")));
-            }
+            Err(error) => self.problem(format!("{origin}: isn't TOML{}", place_of(&error, text))),
         }
     }
 
@@ -124,7 +122,7 @@ impl Settings {
     }
 
     fn refuse(&mut self, origin: &str, key: &str, what: &str, allowed: &str) {
-        let shown = if SECRETS.contains(&key) { "what is set" } else { what };
+        let shown = if SECRETS.contains(&key) || may_hold_password(what) { "what is set" } else { what };
         self.problem(format!("{origin}: {key}: {shown} isn't allowed; allowed: {allowed}"));
     }
 
@@ -152,6 +150,20 @@ impl fmt::Display for Items {
             Self::Many(_) => write!(formatter, "a list"),
         }
     }
+}
+
+/// The line and column of a mistake, and what is wrong there. The parser's own text would print the line, which may hold a password.
+fn place_of(error: &toml::de::Error, text: &str) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return String::new() };
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let line = before.matches('\n').count() + 1;
+    let column = before[line_start..].chars().count() + 1;
+    format!(", line {line}, column {column}: check the quotation marks and brackets there and in the line before")
+}
+
+/// A URL with a user in it, in a setting that takes none.
+fn may_hold_password(value: &str) -> bool {
+    value.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
 }
 
 fn scalar(value: &toml::Value) -> String {
