@@ -6,9 +6,9 @@
 //! log's. A line that can't be written doesn't stop the change: it is counted, and logged once a minute.
 
 use std::{
-    fs::File,
+    fs::{File, Permissions},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -79,7 +79,14 @@ impl Audit {
     }
 }
 
-/// For its user to write, and for its group, such as a log shipper's, to read.
+/// For its user to write, and for its group, such as a log shipper's, to read: whatever the process' umask is. A file that is there keeps its mode.
 fn append_to(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).mode(0o640).open(path)
+    match File::options().append(true).create_new(true).mode(0o600).open(path) {
+        Ok(file) => {
+            file.set_permissions(Permissions::from_mode(0o640))?;
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::options().append(true).open(path),
+        Err(error) => Err(error),
+    }
 }

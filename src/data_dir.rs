@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::Mode;
+
 use crate::config;
 
 /// Held as long as this value lives.
@@ -43,6 +45,12 @@ impl DataDirLock {
             Err(TryLockError::Error(error)) => Err(unusable(error)),
         }
     }
+}
+
+/// Makes whatever this process and its children create from now on private to its user, in a data directory that others may enter, too: links and
+/// their clicks, officers' addresses in Redis' files, mails with one-time passwords.
+pub fn keep_private() {
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
 }
 
 /// The disk that a data directory is on.

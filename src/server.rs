@@ -25,7 +25,7 @@ use crate::{
     audit::Audit,
     clicks::{Clicks, ClicksError},
     config::Config,
-    data_dir::{DataDirError, DataDirLock},
+    data_dir::{self, DataDirError, DataDirLock},
     hot_links, limits,
     mail::{MailSettingsError, Mailer, Postman},
     metrics::Metrics,
@@ -84,6 +84,7 @@ pub enum ServeError {
 pub async fn serve(config: Config) -> Result<(), ServeError> {
     // First of all, so that a signal during the start is heard, also as a container's first process.
     let mut signals = Signals::listen()?;
+    data_dir::keep_private();
     let site = Site::new(&config)?;
     let lock = DataDirLock::claim(&config.data_dir)?;
     let metrics = Metrics::new();
