@@ -76,6 +76,7 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
         let repaired = match repair {
             Some(gone_for) => {
                 let now = Timestamp::now();
+                store.move_renamed_indexes().await?;
                 let indexes = store.repair_owner_indexes().await?;
                 let instances = store.retire_instances(now - gone_for, now).await?;
                 Some((indexes, instances, store.tidy_api_keys(now).await?))

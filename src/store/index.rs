@@ -12,7 +12,7 @@
 use std::{cmp::Ordering, pin::pin, sync::LazyLock};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use redis::{RedisError, cmd};
+use redis::{Cmd, RedisError, cmd};
 
 use super::{
     Store, StoreError,
@@ -185,6 +185,14 @@ impl Store {
             sizes.extend(some);
         }
         Ok(sizes)
+    }
+
+    /// Deletes an index and its parts.
+    pub(super) async fn index_forget(&self, index: &str) -> Result<(), StoreError> {
+        let starts = self.part_starts(index).await?;
+        let parts = starts.iter().map(|start| keys::index_part(index, *start));
+        let forget: Vec<Cmd> = parts.chain([index.to_owned()]).map(|key| cmd("DEL").arg(key).to_owned()).collect();
+        self.ask(Operation::LinkWrite, async |redis| redis.many::<u64>(forget).await.map(drop)).await
     }
 
     /// When each part starts, oldest first.

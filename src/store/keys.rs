@@ -21,11 +21,14 @@
 //! | `upload:{email}` | string, an hour | the file that an officer uploaded and hasn't confirmed, see `uploads.rs` |
 //! | `merlink:links` | channel | `<code> <version>` of each link that changed, one a line |
 //!
+//! In the names of indexes a `}` at the start of an address is `%7D`.
 //! An index is a sorted set of the times at which its parts start, and a sorted set for each part, see `index.rs`.
 //!
 //! Braces are Redis Cluster hash tags. Field names of links and clicks are a letter or two, and a link's key begins with one: with millions of
 //! links, names are what memory goes to.
 //! A field whose value is the default is left out; a field that went back to its default holds an empty text or the default.
+
+use std::borrow::Cow;
 
 use sha2::{Digest as _, Sha256};
 
@@ -50,11 +53,31 @@ pub fn clicks(code: &str) -> String {
 }
 
 pub fn owner(email: &Email) -> String {
-    format!("owner:{{{email}}}")
+    format!("owner:{{{}}}", index_tag(email))
 }
 
 pub fn tag(email: &Email, tag: &Tag) -> String {
-    format!("tag:{{{email}}}:{}", tag.key())
+    format!("tag:{{{}}}:{}", index_tag(email), tag.key())
+}
+
+/// An address as the hash tag of an index. A Cluster reads a tag up to its first `}`, and takes an empty tag for none: then an index and its parts would
+/// be on different servers, and no script could write to both. So a `}` at the start is percent-encoded. No address has an upper-case `D`, so none is
+/// spelled like another.
+fn index_tag(email: &Email) -> Cow<'_, str> {
+    match email.as_str().strip_prefix('}') {
+        Some(rest) => Cow::Owned(format!("%7D{rest}")),
+        None => Cow::Borrowed(email.as_str()),
+    }
+}
+
+/// The names that an earlier version gave to the indexes of an owner with these tags, with those that they have now. Empty for nearly everybody:
+/// an address would have to begin with `}`.
+pub fn renamed_indexes(email: &Email, used: &[Tag]) -> Vec<(String, String)> {
+    if !email.as_str().starts_with('}') {
+        return Vec::new();
+    }
+    let tags = used.iter().map(|used| (format!("tag:{{{email}}}:{}", used.key()), tag(email, used)));
+    std::iter::once((format!("owner:{{{email}}}"), owner(email))).chain(tags).collect()
 }
 
 pub fn tags(email: &Email) -> String {

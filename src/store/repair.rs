@@ -12,7 +12,10 @@ use super::{
     keys,
     links::{indexes, note_owner, read_links},
 };
-use crate::{domain::Code, metrics::Operation};
+use crate::{
+    domain::{Code, Tag},
+    metrics::Operation,
+};
 
 /// Keys that Redis looks at in one step of the scan.
 const SCAN_COUNT: usize = 1000;
@@ -45,6 +48,29 @@ impl Store {
             }
         }
         Ok(repaired)
+    }
+
+    /// Moves the indexes that an earlier version named so that a Cluster couldn't write to them (see [`keys::renamed_indexes`]). The old ones go once
+    /// their entries are in the new ones, so this may break off and begin again.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn move_renamed_indexes(&self) -> Result<(), StoreError> {
+        for owner in self.officers().await?.into_iter().filter(|owner| !keys::renamed_indexes(owner, &[]).is_empty()) {
+            let names: Vec<String> = self
+                .ask(Operation::LinkList, async |redis| {
+                    cmd("SMEMBERS").arg(keys::tags(&owner)).query_async(redis).await
+                })
+                .await?;
+            let tags: Vec<Tag> = names.iter().filter_map(|name| name.parse().ok()).collect();
+            for (old, new) in keys::renamed_indexes(&owner, &tags) {
+                let entries = self.index_all(&old).await?;
+                self.index_add(&new, &entries).await?;
+                self.index_forget(&old).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Walks through one server's keys.
