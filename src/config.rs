@@ -21,7 +21,7 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use url::Url;
 
-use crate::domain::{Email, EmailDomains};
+use crate::domain::{Email, EmailDomains, HostName, HostNames};
 use settings::{DURATION_HINT, Settings, bytes, in_range, non_empty, parsed};
 
 pub use redis_url::{Host, Hosts, RedisUrl};
@@ -42,6 +42,7 @@ pub struct Config {
     pub officers: Officers,
     pub console: Console,
     pub redirect: Redirect,
+    pub targets: Targets,
     pub clicks: Clicks,
     pub limits: Limits,
     pub overload: Overload,
@@ -111,6 +112,15 @@ pub enum TransitionPage {
     FirstVisit,
     Always,
     Never,
+}
+
+/// Where links may lead, beside the lists that come with merlink.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    pub blocked_hosts: HostNames,
+    /// `None`: no file.
+    pub blocked_file: Option<PathBuf>,
+    pub allowed_hosts: HostNames,
 }
 
 #[derive(Clone, Debug)]
@@ -212,6 +222,7 @@ impl Config {
         let officers = Officers::read(settings);
         let console = Console::read(settings);
         let redirect = Redirect::read(settings);
+        let targets = Targets::read(settings);
         let clicks = Clicks::read(settings);
         let limits = Limits::read(settings);
         let overload = Overload::read(settings);
@@ -229,6 +240,7 @@ impl Config {
             officers: officers?,
             console: console?,
             redirect: redirect?,
+            targets: targets?,
             clicks: clicks?,
             limits: limits?,
             overload: overload?,
@@ -392,6 +404,22 @@ impl Redirect {
             deny_file: deny_file?,
             cache_bytes_max: cache_bytes_max?,
         })
+    }
+}
+
+impl Targets {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let mut hosts = |key: &str| {
+            let names =
+                settings.take_list(key, "host names without https://, port and path, as bit.ly", parsed::<HostName>);
+            names.map(|names| names.into_iter().collect::<HostNames>())
+        };
+        let blocked_hosts = hosts("targets.blocked_hosts");
+        let allowed_hosts = hosts("targets.allowed_hosts");
+        let blocked_file = settings.take("targets.blocked_file", "the path of a file, or empty", |text| {
+            Some(non_empty(text).map(PathBuf::from))
+        });
+        Some(Self { blocked_hosts: blocked_hosts?, blocked_file: blocked_file?, allowed_hosts: allowed_hosts? })
     }
 }
 
@@ -641,6 +669,24 @@ mod tests {
             assert!(BaseUrl::parse(bad).is_none(), "{bad}");
         }
         assert_eq!(BaseUrl::parse("https://GO.example/").expect("good").as_str(), "https://go.example");
+    }
+
+    #[test]
+    fn hosts_to_block_and_allow_are_names() {
+        let targets = |name: &str, value: &str| {
+            with_env(&[(&format!("MERLINK_TARGETS__{name}"), value)]).map(|config| config.targets)
+        };
+        let blocked = targets("BLOCKED_HOSTS", "Casino.example, bücher.example,zzzz").expect("good").blocked_hosts;
+        assert!(
+            blocked.cover("www.casino.example") && blocked.cover("xn--bcher-kva.example") && blocked.cover("a.zzzz")
+        );
+        for bad in ["https://a.b", "a.b/c", "a.b:1", "*.a.b", "a_b.c", "1.2.3.4", ".a.b"] {
+            let error = targets("ALLOWED_HOSTS", bad).expect_err(bad).to_string();
+            assert!(
+                error.contains("targets.allowed_hosts") && error.contains("host names without https://"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

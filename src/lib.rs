@@ -42,6 +42,8 @@ pub mod limits;
 pub mod mail;
 pub mod rankings;
 pub mod state;
+pub mod targets;
+pub mod watched_file;
 
 pub mod assets;
 pub mod languages;

@@ -72,8 +72,16 @@ pub enum ServeError {
     Listen(&'static str, SocketAddr, #[source] io::Error),
     #[error("redirect.deny_file: {0} can't be read: {1}")]
     DenyFile(PathBuf, #[source] io::Error),
+    #[error("targets.blocked_file: {0} can't be read: {1}")]
+    BlockedFile(PathBuf, #[source] io::Error),
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl ServeError {
+    pub fn blocked_file(config: &Config, error: io::Error) -> Self {
+        Self::BlockedFile(config.targets.blocked_file.clone().unwrap_or_default(), error)
+    }
 }
 
 /// Runs the service until a signal ends it.
@@ -133,6 +141,7 @@ async fn run(
     if let Some(path) = &app.config.redirect.deny_file {
         app.denied.load(path).map_err(|error| ServeError::DenyFile(path.clone(), error))?;
     }
+    app.targets.load(&app.config).map_err(|error| ServeError::blocked_file(&app.config, error))?;
     match hot_links::load(&hot_links::path(&app.config.data_dir), &app.cache, Timestamp::now()) {
         Ok(0) => {}
         Ok(links) => tracing::info!("{links} links are in memory from the last run"),
@@ -261,7 +270,24 @@ fn background_tasks(app: &Data<App>, postman: Option<Postman>) -> Vec<JoinHandle
         let denied = Arc::clone(&app.denied);
         tasks.push(tokio::spawn(async move { denied.keep_reading(path).await }));
     }
+    tasks.push(actix_web::rt::spawn(move_renamed_indexes(Data::clone(app))));
+    if app.config.targets.blocked_file.is_some() {
+        tasks.push(tokio::spawn(keep_reading_blocked_hosts(Data::clone(app))));
+    }
     tasks
+}
+
+/// Runs once. While Redis is away at the start, this is left to the next start or to `merlink check --repair`.
+async fn move_renamed_indexes(app: Data<App>) {
+    if let Err(error) = app.store.move_renamed_indexes().await {
+        tracing::debug!("indexes with old names can't be moved now: {error}");
+    }
+}
+
+async fn keep_reading_blocked_hosts(app: Data<App>) {
+    if let Some(path) = &app.config.targets.blocked_file {
+        app.targets.keep_reading(&app.config, path).await;
+    }
 }
 
 /// The two signals that end the service; and SIGHUP, by old custom: the file that is written to was moved away, begin another.

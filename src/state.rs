@@ -30,6 +30,7 @@ use crate::{
     },
     site::Site,
     store::{LinkEvents, Store, Totals},
+    targets::Targets,
     traces::Traces,
 };
 
@@ -52,6 +53,7 @@ pub struct App {
     pub cache: Arc<LinkCache>,
     pub clicks: Clicks,
     pub denied: Arc<DenyList>,
+    pub targets: Arc<Targets>,
     pub site: Site,
     pub look: Look,
     pub console_style: console::assets::Style,
@@ -97,6 +99,7 @@ impl App {
         Self {
             cache: Arc::new(LinkCache::new(&config.redirect, Arc::clone(&metrics))),
             denied: Arc::default(),
+            targets: Arc::new(Targets::new(&config)),
             pages: FixedPages::new(&site, &look),
             gone_pages: GonePages::default(),
             look,

@@ -233,7 +233,7 @@ async fn create(app: &App, by: Uploader<'_>, mut sheet: Sheet, held: &Held) -> R
 
 fn read(app: &App, by: Uploader<'_>, file: &[u8]) -> Result<Sheet, FileError> {
     let rules = Rules {
-        own_host: app.config.public.base_url.host().to_owned(),
+        targets: app.targets.rules(),
         email_domains: app.config.officers.email_domains.clone(),
         any_contact: false,
         owner: Some(by.email.clone()),

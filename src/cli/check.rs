@@ -17,6 +17,7 @@ use crate::{
     redirect::deny::Denied,
     server::ServeError,
     site::Site,
+    targets::BlockedFile,
     traces::Traces,
 };
 
@@ -64,6 +65,13 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
         print(&format!("denied        codes {}, by {}", denied.codes.len(), path.display()));
         for mistake in denied.mistakes {
             print(&format!("weak          redirect.deny_file: {mistake}"));
+        }
+    }
+    if let Some(path) = &config.targets.blocked_file {
+        let blocked = BlockedFile::read(path).map_err(|error| ServeError::blocked_file(&config, error))?;
+        print(&format!("blocked       targets' hosts {}, by {}", blocked.hosts.len(), path.display()));
+        for mistake in blocked.mistakes {
+            print(&format!("weak          targets.blocked_file: {mistake}"));
         }
     }
     if let Some((_, exporter)) = Traces::new(&config, &Metrics::new())? {

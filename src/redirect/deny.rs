@@ -8,13 +8,9 @@ use std::{
         PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
 };
 
-use crate::domain::Code;
-
-/// A code put into the file stops within this, and reading a file of 10,000 codes.
-const POLL: Duration = Duration::from_millis(500);
+use crate::{domain::Code, watched_file};
 
 #[derive(Default)]
 pub struct DenyList {
@@ -50,20 +46,7 @@ impl DenyList {
 
     /// Reads the file again whenever it changes. One that can't be read leaves what was read before.
     pub async fn keep_reading(&self, path: PathBuf) {
-        // Nothing seen yet: it may have changed since it was loaded.
-        let mut seen = None;
-        loop {
-            tokio::time::sleep(POLL).await;
-            let now = fingerprint(&path);
-            if now == seen {
-                continue;
-            }
-            match self.load(&path) {
-                Ok(()) => tracing::info!("read redirect.deny_file"),
-                Err(error) => tracing::error!("redirect.deny_file can't be read; what it said before holds: {error}"),
-            }
-            seen = now;
-        }
+        watched_file::keep_reading("redirect.deny_file", &path, || self.load(&path)).await;
     }
 }
 
@@ -101,12 +84,6 @@ impl Denied {
         }
         denied
     }
-}
-
-/// Changes when the file does; also when a file of another size is moved there with the old one's time.
-fn fingerprint(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = path.metadata().ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }
 
 #[cfg(test)]

@@ -23,13 +23,13 @@ pub mod nginx;
 pub mod read;
 pub mod write;
 
-use std::{borrow::Cow, fmt::Display, time::Duration};
+use std::{borrow::Cow, fmt::Display, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    Code, Description, Email, EmailDomains, LinkState, Tag, Tags, Target, TargetError,
+    Code, Description, Email, EmailDomains, LinkState, Tag, Tags, Target, TargetError, TargetRules,
     code::InvalidCode,
     email::InvalidEmail,
     link::{DESCRIPTION_CHARS_MAX, InvalidDescription, InvalidTag, TAG_BYTES_MAX, TAGS_MAX, TooManyTags},
@@ -172,8 +172,7 @@ impl Display for Mistake {
 /// What all rows of a file are measured by.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// The host of the service's own short links, without a port.
-    pub own_host: String,
+    pub targets: Arc<TargetRules>,
     pub email_domains: EmailDomains,
     /// Whether anybody may be a contact. Only the operator's import: it brings in what another service had.
     pub any_contact: bool,
@@ -199,7 +198,7 @@ impl Rules {
             let text = if foreign { Cow::Owned(text.to_ascii_lowercase()) } else { Cow::Borrowed(text) };
             text.parse::<Code>().map_err(|_| Wrong::Code)
         });
-        let target = cells.required(Field::TargetUrl, |text| Target::parse(text, &self.own_host));
+        let target = cells.required(Field::TargetUrl, |text| Target::parse(text, &self.targets));
         let state = cells.read(Field::State, parse_state);
         let owner = match cells.read(Field::Owner, |text| self.parse_owner(text)).or_else(|| self.owner.clone()) {
             None if record.cell(Field::Owner).is_empty() => {
@@ -356,7 +355,7 @@ mod tests {
 
     fn rules() -> Rules {
         Rules {
-            own_host: "go.agency.gov.sg".to_owned(),
+            targets: Arc::new(TargetRules { own_host: "go.agency.gov.sg".to_owned(), ..TargetRules::default() }),
             email_domains: EmailDomains::parse(&["*.gov.sg".to_owned()]).expect("globs"),
             any_contact: true,
             owner: Some("amy@agency.gov.sg".parse().expect("an address")),

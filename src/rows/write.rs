@@ -182,11 +182,13 @@ impl<'l> Object<'l> {
 
 #[cfg(test)]
 pub mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::{
-        domain::{Code, Description, EmailDomains, LinkState, Source, Tags, Target},
+        domain::{Code, Description, EmailDomains, LinkState, Source, Tags, Target, TargetRules},
         rows::{Row, Rules, columns::Dialect, read::Reader},
     };
 
@@ -237,7 +239,7 @@ pub mod tests {
 
     fn read_again(form: Form, link: &Link) -> Row {
         let rules = Rules {
-            own_host: "go.agency.gov.sg".to_owned(),
+            targets: Arc::default(),
             email_domains: EmailDomains::parse(&["*".to_owned()]).expect("globs"),
             any_contact: true,
             owner: None,
@@ -262,7 +264,7 @@ pub mod tests {
             let time = |ms| Timestamp::from_millisecond(ms).expect("before the year 10000");
             Some(Link {
                 code: code.parse::<Code>().ok()?,
-                target: Target::parse(&format!("https://example.com/{path}"), "go.agency.gov.sg").ok()?,
+                target: Target::parse(&format!("https://example.com/{path}"), &TargetRules::default()).ok()?,
                 state: if off { LinkState::Inactive } else { LinkState::Active },
                 description: description.parse::<Description>().ok()?,
                 contact_email: contact.map(|contact| contact.parse()).transpose().ok()?,

@@ -192,8 +192,8 @@ fn what_is_wrong_with_a_cell_is_said_as_the_form_for_one_link_says_it() {
             "target_url</strong>: There is nothing in this cell.",
             "owner</strong>: This isn’t an e-mail address. It should look like name@agency.example.",
             "tags</strong>: A link has at most 10 tags.",
-            "target_url</strong>: This address belongs to a link shortener, which hides where it leads.",
-            "target_url</strong>: This isn’t an address that everybody on the internet can open.",
+            "target_url</strong>: This address belongs to a link shortener, which hides where it leads. Use the address that it leads to.",
+            "target_url</strong>: This address has an IP address in place of a website’s name. Use the name.",
             "target_url</strong>: The address must begin with https:// in lower case.",
         ]
     );

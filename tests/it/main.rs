@@ -62,6 +62,7 @@ mod logs;
 mod monitoring;
 mod operator;
 mod settings;
+mod targets;
 mod traces;
 
 mod acl;

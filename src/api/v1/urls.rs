@@ -110,7 +110,7 @@ async fn create_for(
 }
 
 fn rules(app: &App) -> Rules<'_> {
-    Rules { own_host: app.config.public.base_url.host(), email_domains: &app.config.officers.email_domains }
+    Rules { targets: app.targets.rules(), email_domains: &app.config.officers.email_domains }
 }
 
 impl UrlDto {

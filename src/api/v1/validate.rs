@@ -11,12 +11,12 @@
 //! string. Not kept: joi calls whole numbers in odd spellings (`00`, `10.`, `.5e1`) unsafe, reads UTF-8 that isn't,
 //! and sorts unknown fields whose names are numbers to the front.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use serde_json::Value;
 
 use crate::{
-    domain::{Code, Email, EmailDomains, LinkState, Target, TargetError},
+    domain::{Code, Email, EmailDomains, LinkState, Target, TargetError, TargetRules},
     store::OrderBy,
 };
 
@@ -34,10 +34,9 @@ const ORDERS: [(&str, OrderBy); 2] = [("createdAt", OrderBy::CreatedAt), ("click
 const DIRECTIONS: [(&str, Direction); 2] = [("desc", Direction::Descending), ("asc", Direction::Ascending)];
 
 /// What the rules need to know of this installation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Rules<'a> {
-    /// The host of `public.base_url`, without its port.
-    pub own_host: &'a str,
+    pub targets: Arc<TargetRules>,
     pub email_domains: &'a EmailDomains,
 }
 
@@ -228,7 +227,7 @@ impl<'a> Fields<'a> {
 
     fn target(&mut self, rules: &Rules<'_>) -> Option<Target> {
         let text = self.filled_text("longUrl")?;
-        self.noted(Target::parse(&text, rules.own_host).map_err(target_message))
+        self.noted(Target::parse(&text, &rules.targets).map_err(target_message))
     }
 
     fn email(&mut self, rules: &Rules<'_>) -> Option<Email> {
@@ -350,9 +349,21 @@ impl<'a> Fields<'a> {
 fn target_message(error: TargetError) -> &'static str {
     match error {
         TargetError::NotHttps => "Only HTTPS URLs are allowed.",
-        TargetError::Malformed => "Long URL format is invalid.",
+        TargetError::TooLong
+        | TargetError::NeverWritten
+        | TargetError::UserInfo
+        | TargetError::IpAddress
+        | TargetError::Malformed
+        | TargetError::LookAlike
+        | TargetError::PrivateName
+        | TargetError::UnknownSuffix
+        | TargetError::Port(_)
+        | TargetError::StandIn => "Long URL format is invalid.",
         TargetError::Circular => "Circular redirects are not allowed.",
-        TargetError::Shortener => "Creation of URLs to link shortener sites are not allowed.",
+        // What an operator blocks is of this kind most of all.
+        TargetError::Shortener | TargetError::Tracker | TargetError::Blocked => {
+            "Creation of URLs to link shortener sites are not allowed."
+        }
     }
 }
 
@@ -396,7 +407,8 @@ mod tests {
     }
 
     fn read<T>(reader: fn(&Value, &Rules<'_>) -> Result<T, Invalid>, body: &Value) -> Result<T, String> {
-        reader(body, &Rules { own_host: "go.example.gov.sg", email_domains: &domains() })
+        let targets = TargetRules { own_host: "go.example.gov.sg".to_owned(), ..TargetRules::default() };
+        reader(body, &Rules { targets: Arc::new(targets), email_domains: &domains() })
             .map_err(|invalid| invalid.to_string())
     }
 

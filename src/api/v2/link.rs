@@ -220,7 +220,7 @@ fn read_tags(fields: &mut Fields) -> Patch<Tags> {
 }
 
 pub fn parse_target(text: &str, app: &App) -> Result<Target, String> {
-    Target::parse(text, app.config.public.base_url.host()).map_err(|error| error.to_string())
+    Target::parse(text, &app.targets.rules()).map_err(|error| error.to_string())
 }
 
 /// An address of somebody who may own links.

@@ -51,8 +51,8 @@ described! {
     TargetText as "Target": text(r"^https://([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}(:[0-9]{1,4})?([/?#][!#-;=?-Z_a-z~]*)?$")
         .max_length(Some(2082))
         .description(Some(
-            "An https address with a public host name, at most 2,082 bytes; no user name in it, no other shortener, and not this service. \
-             Names beyond ASCII are written in punycode.",
+            "An https address with a host name below a known public suffix, at most 2,082 bytes; no user name in it, no port that browsers refuse, no \
+             private host, no other shortener or tracker, and not this service. Names beyond ASCII are written in punycode.",
         ))
         .examples(["https://www.iras.gov.sg/taxes"]);
     EmailText as "Email": text(r"^[A-Za-z0-9_+-]{1,30}(\.[A-Za-z0-9_+-]{1,30})?@([A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?\.){1,4}[A-Za-z]{2,20}$")

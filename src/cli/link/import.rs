@@ -42,7 +42,9 @@ use crate::{
         columns::Dialect,
         read::{ReadError, Reader, Record},
     },
+    server::ServeError,
     store::{Actor, BulkCreated, LINKS_AT_ONCE, NewLink, Store, StoreError},
+    targets,
 };
 
 /// Exchanges with Redis under way at once: enough for it to have the next one ready when it is done with one.
@@ -66,7 +68,7 @@ pub async fn run(config: &Config, file: &Path, owner: Option<Email>, how: How) -
         return Err(format!("--owner: {owner} is no officer's address: officers.email_domains doesn't allow it").into());
     }
     let rules = Rules {
-        own_host: config.public.base_url.host().to_owned(),
+        targets: Arc::new(targets::rules(config).map_err(|error| ServeError::blocked_file(config, error))?),
         email_domains: config.officers.email_domains.clone(),
         any_contact: true,
         owner,

@@ -23,6 +23,7 @@ use crate::{
         Code, Description, Email, Link, LinkState, Source, Tag, Tags, Target, TargetError,
         code::CODE_BYTES_MAX,
         link::{DESCRIPTION_CHARS_MAX, TAG_BYTES_MAX, TAGS_MAX},
+        target::TARGET_BYTES_MAX,
     },
     languages::{Html, Language},
     links::{self, Attempt, CreateError, Transfer, TransferError, Wish},
@@ -201,8 +202,7 @@ pub async fn save(app: Data<App>, posted: Posted<SignedIn>, code: Path<String>) 
     let link = own_link(&app, &officer, &code).await?;
     let mut typed = Typed::read(&fields);
     let mut mistakes = Mistakes::default();
-    let current = link.contact_email.as_ref();
-    let Some(understood) = typed.understand(&app, &officer.words, current, &mut mistakes) else {
+    let Some(understood) = typed.understand(&app, &officer.words, Some(&link), &mut mistakes) else {
         return Ok(edit_page(&app, &officer, &link, &typed, &mistakes, "", StatusCode::UNPROCESSABLE_ENTITY));
     };
     let change = Change {
@@ -309,23 +309,29 @@ impl Typed {
         }
     }
 
-    /// Finds every mistake. `contact` is what the link has, if it is there yet.
+    /// Finds every mistake. `link` is what it changes.
     fn understand<'w>(
         &self,
         app: &App,
         words: &'w Language,
-        contact: Option<&Email>,
+        link: Option<&Link>,
         mistakes: &mut Mistakes<'w>,
     ) -> Option<Understood> {
-        let own_host = app.config.public.base_url.host();
-        let target =
-            mistakes.note("target", Target::parse(&self.target, own_host).map_err(|error| no_target(words, error)));
+        // A target that rules of a later day refuse stays until somebody changes it.
+        let target = match link.filter(|link| link.target.as_str() == self.target) {
+            Some(link) => Some(link.target.clone()),
+            None => {
+                let read = Target::parse(&self.target, &app.targets.rules());
+                mistakes.note("target", read.map_err(|error| no_target(words, error)))
+            }
+        };
         let description = mistakes.note(
             "description",
             self.description.parse().map_err(|_| words.fields_description_mistake(DESCRIPTION_CHARS_MAX)),
         );
+        let current = link.and_then(|link| link.contact_email.as_ref());
         let contact_email =
-            mistakes.note("contact", optional(&self.contact, |text| read_contact(app, words, text, contact)));
+            mistakes.note("contact", optional(&self.contact, |text| read_contact(app, words, text, current)));
         let tags = mistakes.note("tags", read_tags(words, &self.tags));
         let expires_at = mistakes.note("expires", optional(&self.expires, |text| read_time(app, words, text)));
         Some(Understood {
@@ -346,9 +352,20 @@ fn optional<'w, T>(text: &str, read: impl FnOnce(&str) -> Result<T, Html<'w>>) -
 pub fn no_target(words: &Language, error: TargetError) -> Html<'_> {
     match error {
         TargetError::NotHttps => words.fields_target_not_https(),
-        TargetError::Malformed => words.fields_target_not_public(),
+        TargetError::TooLong => words.fields_target_too_long(TARGET_BYTES_MAX),
+        TargetError::NeverWritten => words.fields_target_never_written(),
+        TargetError::UserInfo => words.fields_target_user_info(),
+        TargetError::IpAddress => words.fields_target_ip_address(),
+        TargetError::Malformed => words.fields_target_malformed(),
+        TargetError::LookAlike => words.fields_target_look_alike(),
         TargetError::Circular => words.fields_target_circular(),
+        TargetError::PrivateName => words.fields_target_private_name(),
+        TargetError::UnknownSuffix => words.fields_target_unknown_suffix(),
+        TargetError::Port(port) => words.fields_target_port(usize::from(port)),
+        TargetError::Blocked => words.fields_target_blocked(),
+        TargetError::StandIn => words.fields_target_stand_in(),
         TargetError::Shortener => words.fields_target_shortener(),
+        TargetError::Tracker => words.fields_target_tracker(),
     }
 }
 

@@ -9,6 +9,7 @@ mod bodies;
 mod heads;
 mod keys;
 mod random_http;
+mod targets;
 
 use std::io::Write as _;
 
