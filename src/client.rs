@@ -34,6 +34,20 @@ pub fn visitor(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The network of `bits` leading bits that an address is in.
+pub fn network(address: IpAddr, bits: u8) -> IpAddr {
+    match IpNet::new(address, bits) {
+        Ok(network) => network.network(),
+        // Longer than the address: a network of its own.
+        Err(_) => address,
+    }
+}
+
+/// The largest network that one customer is commonly given: an IPv4 /24, an IPv6 /48.
+pub fn widest_network(address: IpAddr) -> IpAddr {
+    network(address, if address.is_ipv4() { 24 } else { 48 })
+}
+
 /// An address, with or without a port.
 fn parse(entry: &str) -> Option<IpAddr> {
     let with_port = || entry.parse::<std::net::SocketAddr>().ok().map(|socket| socket.ip());

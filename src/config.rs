@@ -89,6 +89,8 @@ pub struct Redis {
 pub struct Officers {
     pub email_domains: EmailDomains,
     pub admins: Vec<Email>,
+    /// Whether a stranger gets no password, even with an address that `email_domains` allows.
+    pub known_only: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -142,6 +144,8 @@ pub struct Limits {
     pub logins_per_minute: u32,
     /// 0: no limit.
     pub otps_per_hour: u32,
+    /// By browsers in which the officer hasn't logged in before. Never 0.
+    pub wrong_otps_per_hour: u32,
 }
 
 /// What officers' requests may take of the service at once.
@@ -367,7 +371,8 @@ impl Officers {
             domains
         });
         let admins = settings.take_list("officers.admins", "e-mail addresses", parsed);
-        Some(Self { email_domains: email_domains?, admins: admins? })
+        let known_only = settings.take("officers.known_only", "true or false", parsed);
+        Some(Self { email_domains: email_domains?, admins: admins?, known_only: known_only? })
     }
 }
 
@@ -444,6 +449,7 @@ impl Limits {
         let misses_per_minute = settings.take("limits.misses_per_minute", "0 to 1000000", in_range(0, 1_000_000));
         let logins_per_minute = settings.take("limits.logins_per_minute", "0 to 1000000", in_range(0, 1_000_000));
         let otps_per_hour = settings.take("limits.otps_per_hour", "0 to 1000", in_range(0, 1000));
+        let wrong_otps_per_hour = settings.take("limits.wrong_otps_per_hour", "1 to 100000", in_range(1, 100_000));
         Some(Self {
             api_per_minute: api_per_minute?,
             officer_per_minute: match (api_per_minute?, officer_per_minute?) {
@@ -453,6 +459,7 @@ impl Limits {
             misses_per_minute: misses_per_minute?,
             logins_per_minute: logins_per_minute?,
             otps_per_hour: otps_per_hour?,
+            wrong_otps_per_hour: wrong_otps_per_hour?,
         })
     }
 }

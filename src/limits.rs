@@ -6,6 +6,7 @@
 
 use std::{
     hash::Hash,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +16,7 @@ use std::{
 
 use quick_cache::sync::Cache;
 
-use crate::domain::Email;
+use crate::{client, domain::Email};
 
 /// Between two sweeps that forget who has been quiet.
 pub const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -172,6 +173,49 @@ impl<K: Hash + Eq + Clone> PerMinute<K> {
     }
 }
 
+/// A limit for each client address that also bounds the networks around it, since one person may hold many: a provider gives a
+/// household a /56 of IPv6, a company a /48, and a small hoster sells whole /24s of IPv4.
+pub struct PerNetwork {
+    /// An IPv4 address or an IPv6 /64.
+    addresses: PerMinute<IpAddr>,
+    /// Twice as much for an IPv6 /56.
+    sites: PerMinute<IpAddr>,
+    /// Four times as much for an IPv4 /24 or an IPv6 /48.
+    networks: PerMinute<IpAddr>,
+}
+
+impl PerNetwork {
+    /// `None` when `requests` is 0: no limit.
+    pub fn new(requests: u32) -> Option<Self> {
+        Some(Self {
+            addresses: PerMinute::new(requests)?,
+            sites: PerMinute::new(requests.saturating_mul(2))?,
+            networks: PerMinute::new(requests.saturating_mul(4))?,
+        })
+    }
+
+    /// Takes a request from each of a client's buckets.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is empty: the time until it isn't. Wider networks then lose nothing.
+    pub fn take(&self, client: IpAddr) -> Result<(), Duration> {
+        self.addresses.take(&client::visitor(client))?;
+        if client.is_ipv6() {
+            self.sites.take(&client::network(client, 56))?;
+        }
+        self.networks.take(&client::widest_network(client))?;
+        Ok(())
+    }
+
+    /// Forgets clients whose buckets are full again.
+    pub fn sweep(&self) {
+        for limit in [&self.addresses, &self.sites, &self.networks] {
+            limit.sweep();
+        }
+    }
+}
+
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).expect("64 bits of nanoseconds are 584 years")
 }
@@ -245,7 +289,30 @@ mod tests {
     }
 
     #[test]
+    fn who_has_many_addresses_has_little_more_than_who_has_one() {
+        let allowed = |addresses: &mut dyn Iterator<Item = String>| {
+            let limit = PerNetwork::new(10).expect("a limit");
+            addresses.filter(|address| limit.take(address.parse().expect("an address")).is_ok()).count()
+        };
+        assert_eq!(allowed(&mut (0..1_000).map(|_| "192.0.2.1".to_owned())), 10, "one IPv4 address");
+        assert_eq!(allowed(&mut (0..1_000).map(|number| format!("192.0.2.{}", number % 256))), 40, "an IPv4 /24");
+        assert_eq!(allowed(&mut (0..1_000).map(|number| format!("2001:db8::{number:x}"))), 10, "an IPv6 /64");
+        assert_eq!(
+            allowed(&mut (0..1_000).map(|number| format!("2001:db8:0:{:x}::1", number % 256))),
+            20,
+            "an IPv6 /56"
+        );
+        assert_eq!(allowed(&mut (0..1_000).map(|number| format!("2001:db8:0:{number:x}::1"))), 40, "an IPv6 /48");
+        assert_eq!(
+            allowed(&mut (0..1_000).map(|number| format!("2001:db8:{number:x}::1"))),
+            1_000,
+            "neighbours each have their own"
+        );
+    }
+
+    #[test]
     fn zero_is_no_limit() {
         assert!(PerMinute::<&str>::new(0).is_none());
+        assert!(PerNetwork::new(0).is_none());
     }
 }

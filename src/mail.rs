@@ -1,8 +1,12 @@
 //! Mail to officers: through the operator's mail server, or on a developer's machine into a folder.
 //!
-//! A mail goes into a queue, and who asked for it is answered at once: a mail server that is slow or away keeps no browser waiting, and its
-//! answer, which depends on the address, tells nobody whose address is good. A task of its own sends some mails at a time and tries again
-//! what may pass. What can't be sent is in the log and in `merlink_mails_total`; nothing about an address or a mail is.
+//! A mail goes into a queue, and whoever asked for it is answered at once: a mail server that is slow or away keeps no browser waiting, and its
+//! answer, which depends on the address, doesn't show whose address is good. A task of its own sends some mails at a time and retries
+//! transient failures. Only once the mail server has accepted a mail can a browser log in with what is in it: nobody can guess at the
+//! password of a mailbox that doesn't exist. What can't be sent is in the log and in `merlink_mails_total`; nothing about an address or a mail is.
+//!
+//! Known browsers, in which the officer has logged in before, have a queue of their own that is emptied first, so that a flood of
+//! strangers' mails doesn't hold them up.
 
 use std::{
     fs, io,
@@ -12,7 +16,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{
+    StreamExt as _,
+    stream::{self, PollNext},
+};
 use jiff::Timestamp;
 use lettre::{
     Address, AsyncSmtpTransport, AsyncTransport as _, Message, Tokio1Executor,
@@ -31,9 +38,10 @@ use crate::{
     config::{self, Config},
     domain::Email,
     metrics::{MailOutcome, Metrics},
+    store::{PendingLogin, Store},
 };
 
-/// Mails that wait. A password is of use for five minutes: a longer queue would be of none.
+/// Mails that wait, in each queue. A longer queue would only deliver later than anybody waits.
 const QUEUE_MAX: usize = 200;
 /// Connections to the mail server at once.
 const AT_ONCE: usize = 8;
@@ -59,15 +67,32 @@ pub struct Mailer {
 }
 
 enum Way {
-    Server(mpsc::Sender<Message>),
+    Server {
+        known: mpsc::Sender<LoginMail>,
+        strangers: mpsc::Sender<LoginMail>,
+    },
     Outbox(PathBuf),
     /// Only `localhost` is a developer's machine: anywhere else a folder full of passwords would be a hole.
     Nowhere,
 }
 
+/// A mail to be sent, and what it lets its browser do.
+pub struct LoginMail {
+    message: Message,
+    login: PendingLogin,
+}
+
+/// A place for a mail that is about to be written.
+pub struct MailPlace<'m> {
+    mailer: &'m Mailer,
+    /// `None`: there is no queue.
+    permit: Option<mpsc::Permit<'m, LoginMail>>,
+}
+
 /// The part that speaks to the mail server, in a task of its own.
 pub struct Postman {
-    queue: mpsc::Receiver<Message>,
+    known: mpsc::Receiver<LoginMail>,
+    strangers: mpsc::Receiver<LoginMail>,
     transport: AsyncSmtpTransport<Tokio1Executor>,
     metrics: Arc<Metrics>,
 }
@@ -92,8 +117,10 @@ impl Mailer {
         let (way, postman) = match &config.smtp.url {
             Some(url) => {
                 let transport = transport(url, config)?;
-                let (sender, queue) = mpsc::channel(QUEUE_MAX);
-                (Way::Server(sender), Some(Postman { queue, transport, metrics: Arc::clone(metrics) }))
+                let (to_known, known) = mpsc::channel(QUEUE_MAX);
+                let (to_strangers, strangers) = mpsc::channel(QUEUE_MAX);
+                let postman = Postman { known, strangers, transport, metrics: Arc::clone(metrics) };
+                (Way::Server { known: to_known, strangers: to_strangers }, Some(postman))
             }
             None if config.public.base_url.is_local() => (Way::Outbox(config.data_dir.join("outbox")), None),
             None => (Way::Nowhere, None),
@@ -108,34 +135,19 @@ impl Mailer {
         !matches!(self.way, Way::Nowhere)
     }
 
-    /// Sends a mail of plain text, or sees to its being sent.
-    pub fn send(&self, to: &Email, subject: &str, text: &str) {
-        let message = match self.message(to, subject, text) {
-            Ok(message) => message,
-            Err(error) => {
-                tracing::error!("a mail can't be written: {error}");
-                return self.metrics.mail(MailOutcome::Failed);
-            }
+    /// Reserves a place for a mail that a known browser or a stranger's asked for. `None`, logged and counted, when the queue is full.
+    pub fn reserve(&self, is_known: bool) -> Option<MailPlace<'_>> {
+        let queue = match &self.way {
+            Way::Server { known, .. } if is_known => known,
+            Way::Server { strangers, .. } => strangers,
+            Way::Outbox(_) | Way::Nowhere => return Some(MailPlace { mailer: self, permit: None }),
         };
-        match &self.way {
-            Way::Server(queue) => {
-                if queue.try_send(message).is_err() {
-                    tracing::warn!("a mail is dropped: {QUEUE_MAX} are waiting for the mail server");
-                    self.metrics.mail(MailOutcome::Dropped);
-                }
-            }
-            Way::Outbox(folder) => match keep_in_outbox(folder, &message) {
-                Ok(path) => {
-                    tracing::info!(mail.file = %path.display(), "mail to {to}, since smtp.url is empty:\n{subject}\n\n{text}");
-                    self.metrics.mail(MailOutcome::Sent);
-                }
-                Err(error) => {
-                    tracing::warn!("a mail can't be written to {}: {error}", folder.display());
-                    self.metrics.mail(MailOutcome::Failed);
-                }
-            },
-            Way::Nowhere => self.metrics.mail(MailOutcome::Failed),
-        }
+        let Ok(permit) = queue.try_reserve() else {
+            tracing::warn!("a mail is dropped: {QUEUE_MAX} are waiting for the mail server");
+            self.metrics.mail(MailOutcome::Dropped);
+            return None;
+        };
+        Some(MailPlace { mailer: self, permit: Some(permit) })
     }
 
     /// Its id is of letters, so that the only digits in a row that a person or a program finds are the password's.
@@ -153,22 +165,63 @@ impl Mailer {
     }
 }
 
+impl MailPlace<'_> {
+    /// Queues a mail of plain text to the officer of `login`. Into the outbox it is written at once.
+    pub async fn send(self, store: &Store, login: PendingLogin, subject: &str, text: &str) {
+        let (mailer, to) = (self.mailer, login.email.clone());
+        let message = match mailer.message(&to, subject, text) {
+            Ok(message) => message,
+            Err(error) => {
+                tracing::error!("a mail can't be written: {error}");
+                return mailer.metrics.mail(MailOutcome::Failed);
+            }
+        };
+        if let Some(permit) = self.permit {
+            return permit.send(LoginMail { message, login });
+        }
+        let Way::Outbox(folder) = &mailer.way else { return mailer.metrics.mail(MailOutcome::Failed) };
+        match keep_in_outbox(folder, &message) {
+            Ok(path) => {
+                tracing::info!(mail.file = %path.display(), "mail to {to}, since smtp.url is empty:\n{subject}\n\n{text}");
+                accepted(store, &login, &mailer.metrics).await;
+            }
+            Err(error) => {
+                tracing::warn!("a mail can't be written to {}: {error}", folder.display());
+                mailer.metrics.mail(MailOutcome::Failed);
+            }
+        }
+    }
+}
+
 impl Postman {
-    /// Sends what is in the queue, for as long as the mailer lives.
-    pub async fn deliver(mut self) {
-        let (transport, metrics) = (&self.transport, &self.metrics);
-        stream::poll_fn(|context| self.queue.poll_recv(context))
-            .for_each_concurrent(AT_ONCE, |message| async move {
-                match deliver(transport, &message).await {
-                    Ok(()) => metrics.mail(MailOutcome::Sent),
-                    Err(reason) => {
-                        tracing::warn!("a mail couldn't be sent: {reason}");
-                        metrics.mail(MailOutcome::Failed);
+    /// Sends what is in the queues, for as long as the mailer lives.
+    pub async fn deliver(self, store: Store) {
+        let Self { mut known, mut strangers, transport, metrics } = self;
+        let known = stream::poll_fn(|context| known.poll_recv(context));
+        let strangers = stream::poll_fn(|context| strangers.poll_recv(context));
+        stream::select_with_strategy(known, strangers, |&mut ()| PollNext::Left)
+            .for_each_concurrent(AT_ONCE, |LoginMail { message, login }| {
+                let (transport, metrics, store) = (&transport, &metrics, &store);
+                async move {
+                    match deliver(transport, &message).await {
+                        Ok(()) => accepted(store, &login, metrics).await,
+                        Err(reason) => {
+                            tracing::warn!("a mail couldn't be sent: {reason}");
+                            metrics.mail(MailOutcome::Failed);
+                        }
                     }
                 }
             })
             .await;
     }
+}
+
+/// Lets the browser log in. If Redis can't be asked now, what was mailed is never valid, and the officer asks for another mail.
+async fn accepted(store: &Store, login: &PendingLogin, metrics: &Metrics) {
+    if let Err(error) = store.accept_login(login).await {
+        tracing::warn!("a login mail was sent, but what is in it can't be made valid: {error}");
+    }
+    metrics.mail(MailOutcome::Sent);
 }
 
 async fn deliver(transport: &AsyncSmtpTransport<Tokio1Executor>, message: &Message) -> Result<(), String> {
@@ -256,7 +309,11 @@ fn keep_in_outbox(folder: &Path, message: &Message) -> io::Result<PathBuf> {
     kept.retain(|path| path.extension().is_some_and(|extension| extension == "eml"));
     kept.sort_unstable();
     for oldest in kept.iter().rev().skip(OUTBOX_MAILS_MAX - 1) {
-        fs::remove_file(oldest)?;
+        // Another mail may have removed it first.
+        match fs::remove_file(oldest) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
     let time = Timestamp::now().strftime("%Y%m%dT%H%M%S%.6f");
     let path = folder.join(format!("{time}-{}.eml", nanoid::nanoid!(6, &LETTERS)));

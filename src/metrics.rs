@@ -238,10 +238,14 @@ pub enum AuthFailure {
     ManyLogins,
     /// Too many one-time passwords for one mailbox.
     ManyOtps,
+    /// A one-time password wasn't looked at, since the hour's wrong guesses are spent.
+    GuessesSpent,
+    /// A login link opened in another browser, too late, or twice.
+    WrongLink,
 }
 
 impl AuthFailure {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::MissingHeader,
         Self::MalformedHeader,
         Self::InvalidKey,
@@ -255,6 +259,8 @@ impl AuthFailure {
         Self::Suspended,
         Self::ManyLogins,
         Self::ManyOtps,
+        Self::GuessesSpent,
+        Self::WrongLink,
     ];
 
     fn label(self) -> &'static str {
@@ -272,6 +278,8 @@ impl AuthFailure {
             Self::Suspended => "suspended",
             Self::ManyLogins => "many_logins",
             Self::ManyOtps => "many_otps",
+            Self::GuessesSpent => "guesses_spent",
+            Self::WrongLink => "wrong_link",
         }
     }
 }

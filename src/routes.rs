@@ -108,6 +108,10 @@ static PUBLIC: &[Route] = &[
         paths: &["/console/login/password"],
         mount: |at, config| form(config, at, login::no_password_yet, login::check_password),
     },
+    Route {
+        paths: &["/console/login/link/{secret}"],
+        mount: |at, config| form(config, at, login::show_link, login::open_link),
+    },
     Route { paths: &["/console/account"], mount: |at, config| shown(config, at, account::show) },
     Route { paths: &["/console/logout"], mount: |at, config| action(config, at, login::log_out) },
     Route { paths: &["/console/logout-everywhere"], mount: |at, config| action(config, at, login::log_out_everywhere) },

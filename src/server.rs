@@ -265,7 +265,7 @@ fn background_tasks(app: &Data<App>, postman: Option<Postman>) -> Vec<JoinHandle
         actix_web::rt::spawn(keep_revalidating(Data::clone(app))),
         tokio::spawn(hot_links::keep_saving(hot_links::path(&app.config.data_dir), Arc::clone(&app.cache))),
     ];
-    tasks.extend(postman.map(|postman| tokio::spawn(postman.deliver())));
+    tasks.extend(postman.map(|postman| tokio::spawn(postman.deliver(app.store.clone()))));
     if let Some(path) = app.config.redirect.deny_file.clone() {
         let denied = Arc::clone(&app.denied);
         tasks.push(tokio::spawn(async move { denied.keep_reading(path).await }));
@@ -384,7 +384,13 @@ async fn sweep_limits(app: Data<App>) {
     loop {
         ticks.tick().await;
         app.api_requests.sweep();
-        for limit in [&app.misses, &app.logins].into_iter().flatten() {
+        if let Some(limit) = &app.misses {
+            limit.sweep();
+        }
+        if let Some(limit) = &app.logins {
+            limit.sweep();
+        }
+        if let Some(limit) = &app.known_logins {
             limit.sweep();
         }
     }

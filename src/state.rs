@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use crate::{
     admission::Admission,
@@ -17,8 +17,9 @@ use crate::{
     clicks::Clicks,
     config::Config,
     console,
+    domain::{KnownBrowserId, ServiceKey},
     languages::Language,
-    limits::{ApiLimits, PerMinute},
+    limits::{ApiLimits, PerMinute, PerNetwork},
     mail::Mailer,
     metrics::Metrics,
     rankings::Rankings,
@@ -29,7 +30,7 @@ use crate::{
         pages::{Frame, Look},
     },
     site::Site,
-    store::{LinkEvents, Store, Totals},
+    store::{LinkEvents, Store, StoreError, Totals},
     targets::Targets,
     traces::Traces,
 };
@@ -42,6 +43,10 @@ const TOTALS_TIME_SHARE: u32 = 100;
 /// A hundred a second is plenty for the typing errors of an office behind one address, and nothing to Redis.
 const LOOKUPS_FOR_GUESSERS_PER_MINUTE: u32 = 6_000;
 const LOOKUPS_FOR_GUESSERS_AT_ONCE: u32 = 100;
+
+/// Each takes some 400 bytes of Redis for an hour: 29 MB at this rate. Beyond it a flood could find out who gets no mail, at the price of ten mails
+/// to whoever does.
+const UNSENT_MAILS_PER_MINUTE: u32 = 1_200;
 
 /// Each keeps one connection to Redis busy for a second.
 const DIRECTORY_SEARCHES_AT_ONCE: usize = 2;
@@ -67,8 +72,13 @@ pub struct App {
     /// Look-ups for all visitors together who are beyond that.
     pub lookups_for_guessers: PerMinute<()>,
     pub rankings: Arc<Rankings>,
-    /// Logins by client. `None`: unlimited.
-    pub logins: Option<PerMinute<IpAddr>>,
+    /// Logins by client address and network. `None`: unlimited.
+    pub logins: Option<PerNetwork>,
+    /// Logins by browsers in which the officer has logged in before. `None`: unlimited.
+    pub known_logins: Option<PerMinute<KnownBrowserId>>,
+    /// Mails that are counted although they aren't sent, so that no answer tells whether they are.
+    pub unsent_mails: PerMinute<()>,
+    service_key: OnceCell<ServiceKey>,
     pub mailer: Mailer,
     /// `None`: no traces are wanted.
     pub traces: Option<Traces>,
@@ -110,7 +120,10 @@ impl App {
             misses: PerMinute::new(config.limits.misses_per_minute),
             lookups_for_guessers: PerMinute::in_bursts(LOOKUPS_FOR_GUESSERS_PER_MINUTE, LOOKUPS_FOR_GUESSERS_AT_ONCE),
             rankings: Arc::default(),
-            logins: PerMinute::new(config.limits.logins_per_minute),
+            logins: PerNetwork::new(config.limits.logins_per_minute),
+            known_logins: PerMinute::new(config.limits.logins_per_minute),
+            unsent_mails: PerMinute::in_bursts(UNSENT_MAILS_PER_MINUTE, UNSENT_MAILS_PER_MINUTE),
+            service_key: OnceCell::new(),
             mailer,
             traces,
             directory_searches: Semaphore::new(DIRECTORY_SEARCHES_AT_ONCE),
@@ -121,6 +134,15 @@ impl App {
             store,
             clicks,
         }
+    }
+
+    /// The key that signs known browsers' tickets, read from Redis once.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn service_key(&self) -> Result<&ServiceKey, StoreError> {
+        self.service_key.get_or_try_init(|| self.store.service_key()).await
     }
 
     /// A link as it is printed.

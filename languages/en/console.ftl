@@ -64,44 +64,71 @@ problem-outage-next = Wait a moment, then load the page again. If you sent a for
 ## Logging in
 
 login-title = Log in
-login-how = We mail you a one-time password. There is no other to remember.
+login-how = We mail you a link and a one-time password. There is nothing to remember.
 login-email-label = Your work e-mail address
 # $patterns: *.gov.sg, *.edu.sg
 login-email-hint = Addresses that can log in: { $patterns }
-login-send = Send me a password
+login-send = Send me a mail
 login-out = You have logged out.
 login-out-everywhere = You have logged out in all browsers.
 login-out-everywhere-keys = You have logged out in all browsers, and your API keys are revoked.
 login-no-mail = Nobody can log in yet: mail isn’t set up on this service.
 login-no-mail-operator = If you run it: set <code>smtp.url</code> to your mail server, and start it again.
 
-password-title = Enter your one-time password
-password-sent = If <strong>{ $email }</strong> can log in here, a password of six digits is on its way to it. It is valid for five minutes, in this browser.
+password-title = Check your mail
+password-sent = If <strong>{ $email }</strong> can log in here, we have sent a mail there. Open the link in it in this browser, or enter the one-time password below. Both are valid for five minutes.
+password-link-sent = If <strong>{ $email }</strong> can log in here, we have sent a mail there. Open the link in it in this browser within five minutes.
+password-not-sent = No mail was sent: too many have been requested for this address.
+password-link-only = Too many wrong passwords were tried on this service within the last hour. For now, only the link in the mail logs you in from this browser.
+password-wait =
+    { $minutes ->
+        [one] You can ask for the next mail in one minute.
+       *[other] You can ask for the next mail in { $minutes } minutes.
+    }
 password-label = One-time password
-password-wrong = This isn’t the password, or it is no longer valid. After three wrong tries, or five minutes, you need a new one.
+password-wrong = This password is wrong or has expired. After three wrong tries, or five minutes, you need a new mail.
 password-log-in = Log in
 password-no-mail-title = No mail?
-password-no-mail = Look into the folder for spam, and check the address above.
+password-no-mail = Check your spam folder, and the address above.
 password-limit =
     { $number ->
-        [one] One mailbox gets at most one password an hour.
-       *[other] One mailbox gets at most { $number } passwords an hour.
+        [one] One mailbox gets at most one mail an hour.
+       *[other] One mailbox gets at most { $number } mails an hour.
     }
-password-again = Send a new password
+password-again = Send a new mail
 password-other-address = Use another address
 
+# A link that was mailed leads to a page with a button.
+link-title = Log in
+link-about = Log in as <strong>{ $email }</strong>?
+link-log-in = Log in
+link-useless-title = This link doesn’t work here
+link-useless = A login link works once, within five minutes, and only in the browser that asked for it.
+link-useless-next = Did you ask in another browser, or on another device? Copy the link there, or enter the password from the mail there.
+link-again = Ask for a new mail
+
 # What is mailed is plain text, in short lines.
-mail-password-subject = Your one-time password for { $site }
+mail-password-subject = Log in to { $site }
+# $address: the link.
 mail-password-text =
-    Your one-time password is
+    To log in, open this link in the browser that asked for it:
+    { $address }
+
+    Or enter this one-time password there:
 
     { $password }
 
-    It is valid for five minutes, in the browser that asked for it:
+    Both are valid for five minutes. Give neither to anybody;
+    nobody from { $site } will ask you for them.
+    If you didn't ask for this mail, you need not do anything.
+# When no passwords are taken.
+mail-link-text =
+    To log in, open this link in the browser that asked for it:
     { $address }
 
-    Tell it to nobody; nobody from { $site } will ask you for it.
-    If you didn't ask for it, you need not do anything.
+    It is valid for five minutes. Give it to nobody;
+    nobody from { $site } will ask you for it.
+    If you didn't ask for this mail, you need not do anything.
 
 ## The officer's account
 

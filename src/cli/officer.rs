@@ -1,4 +1,4 @@
-//! `merlink officer`: lists officers, suspends them and restores them.
+//! `merlink officer`: lists, invites, suspends and restores officers.
 
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use crate::{
     store::{Actor, ListedOfficer},
 };
 
-/// List officers, suspend and restore them
+/// List, invite, suspend and restore officers
 #[derive(Args)]
 #[command(arg_required_else_help = true, after_help = "Example:\n  merlink officer suspend a@agency.gov.sg")]
 pub struct Arguments {
@@ -27,6 +27,13 @@ enum Command {
         /// As a JSON array
         #[arg(long)]
         json: bool,
+    },
+    /// Let a new officer log in, where only known officers can
+    #[command(after_help = "Example:\n  merlink officer invite a@agency.gov.sg")]
+    Invite {
+        /// The officer's address
+        #[arg(value_name = "EMAIL")]
+        email: Email,
     },
     /// Keep an officer out: no key, session or login of theirs works until they are restored
     #[command(
@@ -50,6 +57,7 @@ pub fn run(arguments: Arguments, config: Config) -> Result<(), Failure> {
     block_on(async move {
         match arguments.command {
             Command::List { json } => list(&config, json).await,
+            Command::Invite { email } => invite(&config, &email).await,
             Command::Suspend { email } => suspend(&config, &email).await,
             Command::Restore { email } => restore(&config, &email).await,
         }
@@ -88,6 +96,21 @@ async fn list(config: &Config, json: bool) -> Result<(), Failure> {
             officer.keys,
             officer.links
         ));
+    }
+    Ok(())
+}
+
+async fn invite(config: &Config, email: &Email) -> Result<(), Failure> {
+    if !config.officers.email_domains.matches(email) {
+        return Err(format!("{email} is no officer's address: officers.email_domains doesn't allow it").into());
+    }
+    let is_new =
+        with_store(config, async |store| Ok(store.invite_officer(email, Timestamp::now(), &Actor::Operator).await?))
+            .await?;
+    if is_new {
+        eprintln!("{email} can log in now. No mail was sent: tell them the console's address.");
+    } else {
+        eprintln!("{email} is known already.");
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! A browser that comes without a secret of its own is given one, as a cookie that scripts can't read and other sites' forms don't bring
 //! along. With https its name begins with `__Host-`, so that no neighbouring host can plant one. Login replaces the secret, so one that was
-//! known before opens nothing.
+//! known before opens nothing. Login also leaves a ticket, a second cookie that outlives the session and opens nothing: it takes the browser
+//! out of the limits that strangers share (`domain/known_browser.rs`).
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,7 +21,7 @@ use jiff::Timestamp;
 use super::page::Error;
 use crate::{
     auth,
-    domain::{BrowserSecret, Email},
+    domain::{BrowserSecret, Email, KnownBrowserId, known_browser::KNOWN_FOR},
     languages::{Language, Part},
     metrics::AuthFailure,
     state::App,
@@ -33,9 +34,11 @@ const PROLONGED_BY_AT_LEAST: Duration = Duration::from_secs(60);
 /// Where an officer begins.
 pub const HOME: &str = "/console/links";
 
-/// A browser that nobody has logged in with, or nobody cares.
+/// A browser, whether or not somebody is logged in with it.
 pub struct Browser {
     pub secret: BrowserSecret,
+    /// The ticket of a browser in which somebody has logged in before, as it was sent. Empty: none.
+    ticket: String,
     /// In the language that it asks for.
     pub words: Arc<Language>,
     is_new: bool,
@@ -63,6 +66,18 @@ pub trait Visitor: Sized {
 }
 
 impl Browser {
+    /// The browser's name among known ones, if `email` has logged in with it before.
+    ///
+    /// # Errors
+    ///
+    /// When the store can't be asked.
+    pub async fn known_by(&self, app: &App, email: &Email) -> Result<Option<KnownBrowserId>, StoreError> {
+        if self.ticket.is_empty() {
+            return Ok(None);
+        }
+        Ok(app.service_key().await?.recognise(&self.ticket, email, Timestamp::now()))
+    }
+
     /// Lets the browser keep its secret, if it came without.
     pub fn keep(&self, app: &App, response: &mut HttpResponse) {
         if self.is_new {
@@ -74,9 +89,10 @@ impl Browser {
 impl Visitor for Browser {
     async fn recognise(app: &App, request: &HttpRequest) -> Result<Self, Error> {
         let words = words(app, request);
+        let ticket = cookie_of(request, ticket_name(app)).unwrap_or_default().to_owned();
         Ok(match secret_of(app, request) {
-            Some(secret) => Self { secret, words, is_new: false },
-            None => Self { secret: BrowserSecret::random(), words, is_new: true },
+            Some(secret) => Self { secret, ticket, words, is_new: false },
+            None => Self { secret: BrowserSecret::random(), ticket, words, is_new: true },
         })
     }
 
@@ -90,23 +106,28 @@ impl Visitor for Browser {
 }
 
 impl SignedIn {
-    /// Begins a session under a new secret and gives it to the browser; the one it had before is worth nothing from then on.
+    /// Begins a session under a new secret and gives it to the browser; the one it had before is worth nothing from then on. From now on the
+    /// browser is a known one of this officer's.
     ///
     /// # Errors
     ///
     /// When the store can't be asked.
     pub async fn begin(
         app: &App,
-        before: &BrowserSecret,
+        browser: &Browser,
         email: Email,
         response: &mut HttpResponse,
     ) -> Result<(), StoreError> {
         let secret = BrowserSecret::random();
-        let session = Session { email, since: Timestamp::now() };
+        let now = Timestamp::now();
+        let known = browser.known_by(app, &email).await?;
+        let ticket = app.service_key().await?.ticket(&email, now, known);
+        let session = Session { email, since: now };
         let life = app.config.console.session_idle.min(app.config.console.session_max);
-        app.store.end_session(&before.session_id(), None).await?;
+        app.store.end_session(&browser.secret.session_id(), None).await?;
         app.store.begin_session(&secret.session_id(), &session, life).await?;
         set_cookie(app, response, Some(&secret));
+        add_cookie(app, response, ticket_name(app), &ticket, Some(KNOWN_FOR));
         Ok(())
     }
 
@@ -213,11 +234,18 @@ fn cookie_name(app: &App) -> &'static str {
     if app.config.public.base_url.is_https() { "__Host-merlink" } else { "merlink" }
 }
 
+fn ticket_name(app: &App) -> &'static str {
+    if app.config.public.base_url.is_https() { "__Host-merlink-known" } else { "merlink-known" }
+}
+
 fn secret_of(app: &App, request: &HttpRequest) -> Option<BrowserSecret> {
-    let name = cookie_name(app);
+    cookie_of(request, cookie_name(app))?.parse().ok()
+}
+
+fn cookie_of<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
     let headers = request.headers().get_all(COOKIE).filter_map(|value| value.to_str().ok());
     let mut pairs = headers.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(found, _)| *found == name)?.1.parse().ok()
+    pairs.find(|(found, _)| *found == name).map(|(_, value)| value)
 }
 
 /// Takes the cookie away, and the pages that the browser still has in memory for its back button.
@@ -228,11 +256,14 @@ fn forget(app: &App, response: &mut HttpResponse) {
 
 /// `None` takes the cookie away. Without an age it ends with the browser; the session's own end is the store's.
 fn set_cookie(app: &App, response: &mut HttpResponse, secret: Option<&BrowserSecret>) {
-    let name = cookie_name(app);
-    let value = secret.map_or("", BrowserSecret::reveal);
-    let age = if secret.is_none() { "; Max-Age=0" } else { "" };
+    let (value, age) = secret.map_or(("", Some(Duration::ZERO)), |secret| (secret.reveal(), None));
+    add_cookie(app, response, cookie_name(app), value, age);
+}
+
+fn add_cookie(app: &App, response: &mut HttpResponse, name: &str, value: &str, age: Option<Duration>) {
+    let age = age.map(|age| format!("; Max-Age={}", age.as_secs())).unwrap_or_default();
     let secure = if app.config.public.base_url.is_https() { "; Secure" } else { "" };
     let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}");
     let cookie = HeaderValue::from_str(&cookie).expect("a cookie of letters, digits and signs");
-    response.headers_mut().insert(SET_COOKIE, cookie);
+    response.headers_mut().append(SET_COOKIE, cookie);
 }

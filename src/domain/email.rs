@@ -32,6 +32,16 @@ impl Email {
         &self.0
     }
 
+    /// The address without a subaddress, the part of RFC 5233 between `+` and `@`: `a+news@x.org` is delivered to `a@x.org`. An account is
+    /// the whole address; a limit on mails is for the mailbox.
+    pub fn mailbox(&self) -> String {
+        let (local_part, domain) = self.0.rsplit_once('@').unwrap_or((&self.0, ""));
+        match local_part.split_once('+') {
+            Some((user, _)) if !user.is_empty() => format!("{user}@{domain}"),
+            _ => self.0.to_string(),
+        }
+    }
+
     /// What stands behind the `@`: the agency.
     pub fn domain(&self) -> &str {
         self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
@@ -156,6 +166,19 @@ mod tests {
             ("o'brien/x!#$%&*=?^_`{|}~@x.org", "o'brien/x!#$%&*=?^_`{|}~@x.org"),
         ] {
             assert_eq!(email(text).as_str(), kept);
+        }
+    }
+
+    #[test]
+    fn subaddresses_are_one_mailbox() {
+        for (address, mailbox) in [
+            ("a@x.org", "a@x.org"),
+            ("a+1@x.org", "a@x.org"),
+            ("A+b+c@X.org", "a@x.org"),
+            ("a+@x.org", "a@x.org"),
+            ("+a@x.org", "+a@x.org"),
+        ] {
+            assert_eq!(email(address).mailbox(), mailbox);
         }
     }
 

@@ -1,16 +1,16 @@
 //! The secret that a browser holds for the console, and what is derived from it.
 //!
 //! Every browser that opens the console gets one, before anybody has logged in; login replaces it, so that a secret somebody else planted
-//! never becomes a session. Three things come from it by SHA-256, each with a word of its own in front, so that none tells another: the
-//! session's id in the store, the token in forms, and the hash of a one-time password. The secret itself is kept nowhere but in the
-//! browser's cookie: a copy of the store opens no session and shows no password, although a password has only six digits.
+//! never becomes a session. Everything else is derived from it by SHA-256, each with a word of its own in front, so that none tells another: the
+//! session's id in the store, the token in forms, and the hashes of a one-time password and a login link. The secret itself
+//! is kept nowhere but in the browser's cookie: a copy of the store opens no session and shows no password, however short it is.
 
 use std::{fmt, str::FromStr};
 
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::{Email, OneTimePassword, key::ALPHANUMERIC};
+use super::{Email, LinkSecret, OneTimePassword, key::ALPHANUMERIC};
 
 /// 43 of 62 characters: 256.03 bits.
 const LENGTH: usize = 43;
@@ -59,6 +59,11 @@ impl BrowserSecret {
         self.derive("password", &[email.as_str(), otp.reveal()])
     }
 
+    /// The hash that is kept of a login link that was asked for by this browser.
+    pub fn link_hash(&self, email: &Email, link: &LinkSecret) -> String {
+        self.derive("link", &[email.as_str(), link.reveal()])
+    }
+
     fn derive(&self, purpose: &str, more: &[&str]) -> String {
         use fmt::Write as _;
         let mut digest = Sha256::new();
@@ -97,7 +102,14 @@ mod tests {
         let secret = BrowserSecret::random();
         let email: Email = "a@x.gov.sg".parse().expect("an address");
         let otp = OneTimePassword::random();
-        let derived = [secret.session_id(), secret.form_token(), secret.browser_id(), secret.otp_hash(&email, &otp)];
+        let link = LinkSecret::random();
+        let derived = [
+            secret.session_id(),
+            secret.form_token(),
+            secret.browser_id(),
+            secret.otp_hash(&email, &otp),
+            secret.link_hash(&email, &link),
+        ];
         for (index, one) in derived.iter().enumerate() {
             assert_eq!(one.len(), 64);
             assert!(!derived[..index].contains(one));

@@ -17,7 +17,10 @@
 //! | `idempotency:{<asker>:<hash>}` | string, a day | a request that may be repeated, see `idempotency.rs` |
 //! | `session:{id}` | string, expires | who is logged in, since when, and the generation of their sessions, as JSON; `id` is a hash of what the browser holds |
 //! | `session:of:{email}` | string | the generation of an officer's sessions: those of any other are over. Absent: the empty one |
-//! | `otp:{email}` | string, expires | the one-time passwords mailed to a mailbox within an hour, as hashes, with their tries, as JSON |
+//! | `otp:{browser}` | string, expires | what a browser may log in with, see `logins.rs`; `browser` is a hash of what it holds |
+//! | `mails:{name}` | string, expires | login mails within an hour, as JSON; `name` is a keyed hash of a mailbox, perhaps with a network, or a known browser's id |
+//! | `guesses` | number, expires | wrong one-time passwords within an hour, over all browsers in which nobody logged in before |
+//! | `service-key` | string | signs the tickets of browsers in which officers have logged in |
 //! | `upload:{email}` | string, an hour | the file that an officer uploaded and hasn't confirmed, see `uploads.rs` |
 //! | `merlink:links` | channel | `<code> <version>` of each link that changed, one a line |
 //!
@@ -37,6 +40,8 @@ use crate::domain::{Click, Code, Device, Email, Tag};
 pub const ACCOUNTS: &str = "accounts";
 pub const SUSPENDED: &str = "suspended";
 pub const INSTANCES: &str = "instances";
+pub const GUESSES: &str = "guesses";
+pub const SERVICE_KEY: &str = "service-key";
 pub const LINKS_CHANNEL: &str = "merlink:links";
 
 pub fn link(code: &str) -> String {
@@ -113,8 +118,12 @@ pub fn upload(email: &Email) -> String {
     format!("upload:{{{email}}}")
 }
 
-pub fn otp(email: &Email) -> String {
-    format!("otp:{{{email}}}")
+pub fn otp(browser: &str) -> String {
+    format!("otp:{{{browser}}}")
+}
+
+pub fn mails(name: &str) -> String {
+    format!("mails:{{{name}}}")
 }
 
 /// Fields of `l:{code}`.

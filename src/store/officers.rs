@@ -45,6 +45,25 @@ impl Store {
         Ok(score.is_some())
     }
 
+    /// Makes an officer known who isn't yet; `false` when they are.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked: the officer may or may not be known.
+    pub async fn invite_officer(&self, email: &Email, at: Timestamp, by: &Actor) -> Result<bool, StoreError> {
+        let result = self
+            .ask(Operation::KeyWrite, async |redis| {
+                let mut add = cmd("ZADD");
+                add.arg(keys::ACCOUNTS).arg("NX").arg(at.as_millisecond()).arg(email.as_str());
+                add.query_async::<bool>(redis).await
+            })
+            .await;
+        if !matches!(result, Ok(false)) {
+            self.trail_officer("officer.invited", email, at, by, &result);
+        }
+        result
+    }
+
     /// Suspends an officer; `false` when they already are.
     ///
     /// # Errors

@@ -1,32 +1,17 @@
-//! Who is logged in to the console, and the one-time passwords by which they came in.
+//! Who is logged in to the console.
 //!
 //! All of it ends by itself: each key carries its expiry in the command that writes it. A session is known by a hash of the browser's
 //! secret. Logging out everywhere is one write too: it starts a new *generation* of the officer's sessions, and a session of another
 //! generation is none.
 
-use std::{sync::LazyLock, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use redis::{Value, cmd, from_redis_value};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, connection::Lua, keys, officers::ask_suspended};
-use crate::{
-    domain::{
-        Email,
-        otp::{OTP_LIFE, OTP_TRIES_MAX},
-    },
-    metrics::Operation,
-};
-
-static ISSUE_OTP: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/issue_otp.lua")));
-static TRY_OTP: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/try_otp.lua")));
-
-/// In which the passwords mailed to one mailbox are counted.
-const OTP_WINDOW: Duration = Duration::from_secs(3600);
-
-/// Passwords kept of one mailbox when there is no limit: one text holds them all.
-const OTPS_MAX: u32 = 1000;
+use super::{Store, StoreError, keys, officers::ask_suspended};
+use crate::{domain::Email, metrics::Operation};
 
 /// An officer who is logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,45 +144,8 @@ impl Store {
         self.trail_session_ended(email, true, &result);
         result
     }
-
-    /// Notes a password that is about to be mailed; `false` when the mailbox has had `per_hour` (0: no limit) within an hour.
-    ///
-    /// # Errors
-    ///
-    /// When Redis can't be asked.
-    pub async fn issue_otp(
-        &self,
-        email: &Email,
-        browser: &str,
-        hash: &str,
-        now: Timestamp,
-        per_hour: u32,
-    ) -> Result<bool, StoreError> {
-        let most = if per_hour == 0 { OTPS_MAX } else { per_hour };
-        self.ask(Operation::OtpWrite, async |redis| {
-            let mut call = ISSUE_OTP.call(keys::otp(email));
-            call.arg(now.as_millisecond()).arg(ms(OTP_WINDOW)).arg(most).arg(browser).arg(hash);
-            redis.run(&ISSUE_OTP, &call).await
-        })
-        .await
-    }
-
-    /// Whether this is the password that was last mailed for this browser, and may still be used. A try is counted however it ends.
-    ///
-    /// # Errors
-    ///
-    /// When Redis can't be asked: the try may have been counted.
-    pub async fn try_otp(&self, email: &Email, browser: &str, hash: &str, now: Timestamp) -> Result<bool, StoreError> {
-        self.ask(Operation::OtpWrite, async |redis| {
-            let mut call = TRY_OTP.call(keys::otp(email));
-            call.arg(now.as_millisecond()).arg(ms(OTP_LIFE)).arg(OTP_TRIES_MAX);
-            call.arg(browser).arg(hash).arg(nanoid::nanoid!(12));
-            redis.run(&TRY_OTP, &call).await
-        })
-        .await
-    }
 }
 
-fn ms(duration: Duration) -> u64 {
+pub(super) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).expect("settings are at most ten years")
 }

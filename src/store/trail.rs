@@ -63,6 +63,8 @@ pub enum LoginFailure {
     Suspended,
     /// No password was mailed, since the mailbox has had its share.
     ManyPasswords,
+    /// A password wasn't looked at, since the hour's wrong guesses are spent.
+    GuessesSpent,
 }
 
 impl LoginFailure {
@@ -72,6 +74,7 @@ impl LoginFailure {
             Self::NotAnOfficer => "not_an_officer",
             Self::Suspended => "suspended",
             Self::ManyPasswords => "many_otps",
+            Self::GuessesSpent => "guesses_spent",
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::{
+    console::{Desk, wrong_password},
     harness::{CHROME, GOOGLEBOT, Home},
     redis_nodes::{MERLINKS_PASSWORD, acl},
     redis_server::RedisServer,
@@ -23,7 +24,7 @@ fn redis_with_the_user() -> (RedisServer, String) {
 #[test]
 fn merlink_does_all_it_does_as_the_least_privileged_user() {
     let (_redis, url) = redis_with_the_user();
-    let server = Home::new().set("redis.url", url).start();
+    let server = Home::new().set("redis.url", url).set("limits.otps_per_hour", "10").start();
     let amy = server.officer("amy@agency.gov.sg");
     for code in ["form", "other"] {
         amy.creates(code, TARGET);
@@ -42,6 +43,15 @@ fn merlink_does_all_it_does_as_the_least_privileged_user() {
     }
     server.get("/").send().assert_page("totals", 200);
     server.home().run(&["key", "list"]).assert_code(0);
+    server.home().run(&["officer", "invite", "ben@agency.gov.sg"]).assert_code(0);
+    let mut desk = Desk::at(&server);
+    desk.opens("/console/login");
+    desk.sends("/console/login", &[("email", "ben@agency.gov.sg")]).assert_page("asking", 200);
+    let password = desk.password_after(0);
+    for (typed, status) in [(wrong_password(&password), 422), (&password, 303)] {
+        let fields = [("email", "ben@agency.gov.sg"), ("password", typed)];
+        assert_eq!(desk.sends("/console/login/password", &fields).status, status, "a password");
+    }
     let id = amy.key.split('_').nth(1).expect("mlk_ID_SECRET").to_owned();
     server.home().run(&["key", "revoke", &id]).assert_code(0);
     amy.list("").assert_v1_status("a revoked key", 401);

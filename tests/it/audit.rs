@@ -195,16 +195,17 @@ fn without_a_file_nothing_is_kept_and_a_hangup_ends_nothing() {
 
 #[test]
 fn who_logged_in_and_out_and_who_failed_to_is_written_down() {
-    let home = Home::new().set("limits.otps_per_hour", "2");
+    let home = Home::new().set("limits.otps_per_hour", "4");
     let file = home.path().join("audit.ndjson");
     let server = home.set("audit.file", file.to_str().expect("UTF-8")).start();
     let mut desk = Desk::of(&server, "amy@agency.gov.sg");
     desk.sees("/console/account");
     desk.sends("/console/logout", &[]);
-    // A password that isn't the mailed one, a mailbox that has had its share, and somebody who is no officer.
+    // A password that isn't the mailed one, a mailbox that has had its share, and somebody who is no officer. Not in a browser that is known.
+    desk.cookies.clear();
     desk.opens("/console/login");
     desk.sends("/console/login", &[("email", "amy@agency.gov.sg")]);
-    desk.sends("/console/login/password", &[("email", "amy@agency.gov.sg"), ("password", "no six digits")]);
+    desk.sends("/console/login/password", &[("email", "amy@agency.gov.sg"), ("password", "no password")]);
     desk.opens("/console/login");
     desk.sends("/console/login", &[("email", "amy@agency.gov.sg")]);
     desk.opens("/console/login");
@@ -242,4 +243,18 @@ fn who_logged_in_and_out_and_who_failed_to_is_written_down() {
     assert_eq!(told, expected);
     let text = fs::read_to_string(&file).expect("the audit file is there");
     assert!(!text.contains("mallory"), "whoever isn't an officer isn't named: {text}");
+}
+
+#[test]
+fn an_invitation_is_written_down_once() {
+    let home = Home::new();
+    let file = home.path().join("audit.ndjson");
+    let home = home.set("audit.file", file.to_str().expect("UTF-8"));
+    for _ in 0..2 {
+        home.run(&["officer", "invite", "amy@agency.gov.sg"]).assert_code(0);
+    }
+    let entries = entries(&file);
+    let [entry] = entries.as_slice() else { panic!("one: {entries:?}") };
+    let about = ["event", "by", "officer"].map(|name| entry[name].as_str().unwrap_or_default());
+    assert_eq!(about, ["officer.invited", "operator", "amy@agency.gov.sg"]);
 }

@@ -13,11 +13,13 @@ pub struct Desk<'s> {
     pub cookies: Vec<(String, String)>,
     /// What the last page with a form had in it.
     pub token: String,
+    /// The client's address that a trusted proxy would add.
+    pub from: Option<String>,
 }
 
 impl<'s> Desk<'s> {
     pub fn at(server: &'s Server) -> Self {
-        Self { server, cookies: Vec::new(), token: String::new() }
+        Self { server, cookies: Vec::new(), token: String::new(), from: None }
     }
 
     /// A desk at which `email` has logged in.
@@ -42,8 +44,14 @@ impl<'s> Desk<'s> {
     /// The password in the mail that comes after so many.
     #[track_caller]
     pub fn password_after(&self, mails_before: usize) -> String {
+        password_in(&self.mail_after(mails_before))
+    }
+
+    /// The mail that comes after so many.
+    #[track_caller]
+    pub fn mail_after(&self, mails_before: usize) -> String {
         let mail = eventually("the mail is in the outbox", || mails(self.server).into_iter().nth(mails_before));
-        password_in(&fs::read_to_string(mail).expect("a mail can be read"))
+        fs::read_to_string(mail).expect("a mail can be read")
     }
 
     #[track_caller]
@@ -102,7 +110,10 @@ impl<'s> Desk<'s> {
     }
 
     pub fn dressed(&self, request: Request) -> Request {
-        let request = request.user_agent(CHROME).header("Accept", "text/html");
+        let mut request = request.user_agent(CHROME).header("Accept", "text/html");
+        if let Some(address) = &self.from {
+            request = request.header("X-Forwarded-For", address.clone());
+        }
         if self.cookies.is_empty() {
             return request;
         }
@@ -144,11 +155,27 @@ pub fn mails(server: &Server) -> Vec<PathBuf> {
     paths
 }
 
-/// The six digits of a mail.
+/// The path of the login link in a mail.
+#[track_caller]
+pub fn link_in(mail: &str) -> String {
+    let words: Vec<&str> = mail.split_whitespace().filter(|word| word.contains("/console/login/link/")).collect();
+    let [address] = words.as_slice() else { panic!("one link in:\n{mail}") };
+    address[address.find("/console").expect("has just been found")..].to_owned()
+}
+
+/// A password that isn't this one.
+pub fn wrong_password(right: &str) -> &'static str {
+    if right == "0000-0000" { "0000-0001" } else { "0000-0000" }
+}
+
+/// The one-time password in a mail: two groups of four capitals and digits.
 #[track_caller]
 pub fn password_in(mail: &str) -> String {
-    let words = mail.split(|character: char| !character.is_ascii_digit());
-    let found: Vec<&str> = words.filter(|word| word.len() == 6).collect();
+    let is_group =
+        |group: &str| group.len() == 4 && group.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+    let words = mail.split(|character: char| !character.is_ascii_alphanumeric() && character != '-');
+    let is_password = |word: &&str| word.split_once('-').is_some_and(|(one, other)| is_group(one) && is_group(other));
+    let found: Vec<&str> = words.filter(is_password).collect();
     assert_eq!(found.len(), 1, "one password, and nothing that looks like another, in:\n{mail}");
     found[0].to_owned()
 }

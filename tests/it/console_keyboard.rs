@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     api_v2::TARGET,
     chromium::{SITE, Tab, WIDTHS, home},
-    console::{Desk, password_in},
+    console::{Desk, link_in, password_in, wrong_password},
     console_pages::{AMY, ROOT, assert_good_on_every_screen, servers, tab_of},
     harness::eventually,
     redis_server::RedisServer,
@@ -347,7 +347,11 @@ fn an_officer_logs_in_by_keyboard_alone_and_without_scripts() {
         tab.awaiting_load(|| tab.presses("Enter"));
         looks_good("password");
         let password = password_in(&smtp.awaits_mail().text);
-        for (typed, is_right) in [("000000", password == "000000"), (password.as_str(), true)] {
+        // What the mail server has accepted is valid from now on.
+        eventually("the mail is sent", || {
+            (server.metrics().with("merlink_mails_total", &[("outcome", "sent")]) == 1.0).then_some(())
+        });
+        for (typed, is_right) in [(wrong_password(&password), false), (password.as_str(), true)] {
             tab.tabs_to("#password");
             tab.types(typed);
             tab.awaiting_load(|| tab.presses("Enter"));
@@ -358,4 +362,52 @@ fn an_officer_logs_in_by_keyboard_alone_and_without_scripts() {
         }
         assert_eq!(tab.address(), format!("{SITE}/console/keys"), "{}", tab.reads("main"));
     }
+}
+
+#[test]
+fn an_officer_logs_in_by_the_link_in_the_mail_by_keyboard_alone() {
+    let smtp = SmtpServer::start(None, "250 ok");
+    let server = home()
+        .set("smtp.url", format!("smtp://{}", smtp.address))
+        .set("smtp.from", "go@agency.gov.sg")
+        .set("limits.otps_per_hour", "4")
+        .set("limits.wrong_otps_per_hour", "1")
+        .start();
+    let tab = Tab::open(&server);
+    let asks_for_a_mail = |email: &str| {
+        tab.opens("/console/login?next=/console/keys");
+        tab.tabs_to("#email");
+        tab.types(email);
+        tab.awaiting_load(|| tab.presses("Enter"));
+    };
+    asks_for_a_mail(AMY);
+    let first = smtp.awaits_mail().text;
+    asks_for_a_mail(AMY);
+    assert!(tab.reads("main").contains("next mail in 60 minutes"), "{}", tab.reads("main"));
+    let link = link_in(&smtp.awaits_mail().text);
+    assert_good_on_every_screen(&tab, "password-last");
+    asks_for_a_mail(AMY);
+    assert!(tab.reads("[role=alert]").contains("No mail was sent"));
+    assert_good_on_every_screen(&tab, "password-not-sent");
+    eventually("the mails are sent", || {
+        (server.metrics().with("merlink_mails_total", &[("outcome", "sent")]) == 2.0).then_some(())
+    });
+
+    // The last mail counts, and after a wrong password of a stranger's only its link.
+    tab.opens(&link_in(&first));
+    assert!(tab.reads("main").contains("doesn’t work here"), "{}", tab.reads("main"));
+    assert_good_on_every_screen(&tab, "login-link-useless");
+    asks_for_a_mail(AMY);
+    for _ in 0..2 {
+        tab.tabs_to("#password");
+        tab.types("0000-0000");
+        tab.awaiting_load(|| tab.presses("Enter"));
+    }
+    assert!(tab.reads("[role=status]").contains("only the link in the mail"), "{}", tab.reads("main"));
+    assert_good_on_every_screen(&tab, "password-link-only");
+    tab.opens(&link);
+    assert_good_on_every_screen(&tab, "login-link");
+    tab.tabs_to("main button");
+    tab.awaiting_load(|| tab.presses("Enter"));
+    assert_eq!(tab.address(), format!("{SITE}/console/keys"), "{}", tab.reads("main"));
 }

@@ -38,7 +38,10 @@ fn an_officer_reads_the_console_in_a_language_that_the_operator_brought_and_the_
     let asking = |path: &str| server.get(path).header("Accept-Language", "mi").send();
     let page = asking("/console/login").text();
     assert!(page.contains("<html lang=\"mi\">") && page.contains("<h1>Takiuru</h1>"), "{page}");
-    assert!(page.contains("We mail you a one-time password."), "what the file lacks is said in English: {page}");
+    assert!(
+        page.contains("We mail you a link and a one-time password."),
+        "what the file lacks is said in English: {page}"
+    );
     let lost = asking("/console/nothing");
     lost.assert_page("not found", 404);
     assert!(lost.text().contains("<h1>Kaore he wharangi</h1>"), "{}", lost.text());

@@ -3,8 +3,9 @@
 use std::{fs, thread};
 
 use crate::{
-    console::{Desk, mails, password_in},
+    console::{Desk, link_in, mails, password_in, wrong_password},
     harness::{Home, Server, eventually},
+    http::Answer,
     redis_server::RedisServer,
     smtp_server::SmtpServer,
     tls,
@@ -12,10 +13,34 @@ use crate::{
 
 const AMY: &str = "amy.tan@agency.gov.sg";
 
-/// The one-time passwords of a mailbox as they are kept.
-fn kept_otps(server: &Server, email: &str) -> serde_json::Value {
-    let text: String = redis::cmd("GET").arg(format!("otp:{{{email}}}")).query(&mut server.redis()).expect("is kept");
+/// The key of the only login that is under way.
+#[track_caller]
+fn kept_key(redis: &mut redis::Connection) -> String {
+    let keys: Vec<String> = redis::cmd("KEYS").arg("otp:{*").query(redis).expect("the keys");
+    let [key] = keys.as_slice() else { panic!("one login is under way: {keys:?}") };
+    key.clone()
+}
+
+/// What is kept of it.
+#[track_caller]
+fn kept_login(server: &Server) -> serde_json::Value {
+    let mut redis = server.redis();
+    let key = kept_key(&mut redis);
+    let text: String = redis::cmd("GET").arg(key).query(&mut redis).expect("is kept");
     serde_json::from_str(&text).expect("is JSON")
+}
+
+/// Waits until the mail server has accepted so many mails, and what is in them is valid.
+#[track_caller]
+fn awaits_sent(server: &Server, mails: f64) {
+    eventually("the mails are sent", || {
+        (server.metrics().with("merlink_mails_total", &[("outcome", "sent")]) >= mails).then_some(())
+    });
+}
+
+#[track_caller]
+fn assert_logs_in(answer: &Answer, to: &str) {
+    assert_eq!((answer.status, answer.header("location")), (303, Some(to)), "{}", answer.text());
 }
 
 /// Asks for a password and answers it.
@@ -50,7 +75,7 @@ fn an_officer_logs_in_with_the_password_that_was_mailed_and_out_again() {
     let password = ask(&mut desk, &server, "  Amy.Tan@Agency.gov.sg ");
     let mail = fs::read_to_string(&mails(&server)[0]).expect("a mail can be read");
     assert!(mail.contains(&format!("To: {AMY}\r\n")) && mail.contains("Subject: "), "{mail}");
-    let spaced = format!(" {} {} ", &password[..3], &password[3..]);
+    let spaced = format!(" {} ", password.replace('-', " ").to_lowercase());
     let answer = desk.sends("/console/login/password", &[("email", AMY), ("password", &spaced)]);
     assert_eq!((answer.status, answer.header("location")), (303, Some("/console/links")), "{}", answer.text());
     assert!(desk.sees("/console/account").contains(AMY));
@@ -85,7 +110,10 @@ fn three_wrong_guesses_end_a_password_and_guessing_at_once_gives_no_fourth() {
     let server = Server::start();
     let mut desk = Desk::at(&server);
     let password = ask(&mut desk, &server, AMY);
-    let wrong = |number: usize| format!("{:06}", (password.parse::<usize>().expect("digits") + number) % 1_000_000);
+    let wrong = |number: usize| {
+        let guess = format!("0000-00{number:02}");
+        if guess == password { "ZZZZ-ZZZZ".to_owned() } else { guess }
+    };
     let token = desk.token.clone();
     let origin = format!("http://{}", server.public_address());
     thread::scope(|scope| {
@@ -97,15 +125,15 @@ fn three_wrong_guesses_end_a_password_and_guessing_at_once_gives_no_fourth() {
             scope.spawn(move || assert_eq!(request.send().status, 422));
         }
     });
-    assert_eq!(kept_otps(&server, AMY)[0]["tries"], 3, "exactly three were tried");
+    assert_eq!(kept_login(&server)["tries"], 3, "exactly three were tried");
     let answer = desk.sends("/console/login/password", &[("email", AMY), ("password", &password)]);
     assert_eq!(answer.status, 422, "the right one comes too late");
 
     // A new one works, after two wrong guesses.
     let password = ask(&mut desk, &server, AMY);
-    let other = if password == "000000" { "000001" } else { "000000" };
     for _ in 0..2 {
-        assert_eq!(desk.sends("/console/login/password", &[("email", AMY), ("password", other)]).status, 422);
+        let wrong = wrong_password(&password);
+        assert_eq!(desk.sends("/console/login/password", &[("email", AMY), ("password", wrong)]).status, 422);
     }
     assert_eq!(desk.sends("/console/login/password", &[("email", AMY), ("password", &password)]).status, 303);
     let failures = server.metrics().with("merlink_auth_failures_total", &[("kind", "wrong_otp")]);
@@ -121,44 +149,53 @@ fn a_password_lasts_five_minutes_whatever_is_tried_and_only_in_its_browser() {
     thief.opens("/console/login");
     let stolen = thief.sends("/console/login/password", &[("email", AMY), ("password", &password)]);
     assert_eq!(stolen.status, 422, "read over a shoulder, it opens no other browser");
-    assert_eq!(kept_otps(&server, AMY)[0]["tries"], 0, "nor does the try count against the officer");
+    assert_eq!(kept_login(&server)["tries"], 0, "nor does the try count against the officer");
 
-    let key = format!("otp:{{{AMY}}}");
     let mut redis = server.redis();
+    let key = kept_key(&mut redis);
     let life = |redis: &mut redis::Connection| redis::cmd("PEXPIRETIME").arg(&key).query::<i64>(redis).expect("a time");
     let before = life(&mut redis);
-    let other = if password == "000000" { "000001" } else { "000000" };
-    desk.sends("/console/login/password", &[("email", AMY), ("password", other)]);
+    desk.sends("/console/login/password", &[("email", AMY), ("password", wrong_password(&password))]);
     assert_eq!(life(&mut redis), before, "a wrong guess lengthens nothing");
-
-    let mut otps = kept_otps(&server, AMY);
-    otps[0]["at"] = (otps[0]["at"].as_i64().expect("a time") - 300_000).into();
-    redis::cmd("SET").arg(&key).arg(otps.to_string()).arg("KEEPTTL").exec(&mut redis).expect("is taken");
+    let left_ms: i64 = redis::cmd("PTTL").arg(&key).query(&mut redis).expect("a time");
+    assert!((1..=300_000).contains(&left_ms), "{left_ms}");
+    redis::cmd("PEXPIREAT").arg(&key).arg(before - 300_000).exec(&mut redis).expect("five minutes pass");
     assert_eq!(desk.sends("/console/login/password", &[("email", AMY), ("password", &password)]).status, 422);
 }
 
 #[test]
 fn any_address_gets_the_same_answer_but_only_officers_get_mail() {
-    let server = Home::new().set("limits.otps_per_hour", "2").start();
-    let page = |email: &str| {
-        let mut desk = Desk::at(&server);
-        desk.opens("/console/login");
-        let token = desk.token.clone();
-        let asked = desk.sends("/console/login", &[("email", email)]);
-        asked.assert_page(email, 200);
-        let guessed = desk.sends("/console/login/password", &[("email", email), ("password", "12345")]);
-        assert_eq!(guessed.status, 422);
-        [asked, guessed].map(|answer| answer.text().replace(email, "EMAIL").replace(&token, "TOKEN"))
-    };
-    let officer = page(AMY);
-    assert_eq!(page("someone@example.com"), officer, "an outsider");
-    assert_eq!(mails(&server).len(), 1);
-    assert_eq!(page(AMY), officer);
-    assert_eq!(page(AMY), officer, "a mailbox that has had its share");
-    assert_eq!(mails(&server).len(), 2, "two an hour, as the setting says");
-    let metrics = server.metrics();
-    for kind in ["not_an_officer", "many_otps"] {
-        assert_eq!(metrics.with("merlink_auth_failures_total", &[("kind", kind)]), 1.0, "{kind}");
+    for known_only in ["false", "true"] {
+        let home = Home::new().set("limits.otps_per_hour", "3").set("officers.known_only", known_only);
+        let server = home.set("officers.admins", AMY).start();
+        let page = |email: &str| {
+            let mut desk = Desk::at(&server);
+            desk.opens("/console/login");
+            let token = desk.token.clone();
+            let asked = desk.sends("/console/login", &[("email", email)]);
+            let guessed = desk.sends("/console/login/password", &[("email", email), ("password", "12345")]);
+            assert_eq!(guessed.status, 422);
+            let text = |answer: &Answer| answer.text().replace(email, "EMAIL").replace(&token, "TOKEN");
+            (asked.status, text(&asked), text(&guessed))
+        };
+        let first = page(AMY);
+        assert_eq!(first.0, 200);
+        // This network's share: half of three, rounded up.
+        let (second, third) = (page(AMY), page(AMY));
+        assert_eq!((second.0, third.0), (200, 429));
+        assert!(second.1.contains("You can ask for the next mail in 60 minutes."), "{}", second.1);
+        assert!(third.1.contains("No mail was sent: too many"), "{}", third.1);
+        let mut outsiders = vec!["someone@example.com"];
+        if known_only == "true" {
+            outsiders.push("never-seen@agency.gov.sg");
+        }
+        for outsider in &outsiders {
+            assert_eq!([page(outsider), page(outsider), page(outsider)], [&first, &second, &third].map(Clone::clone));
+        }
+        assert_eq!(mails(&server).len(), 2, "as the setting says, and to officers alone");
+        let metrics = server.metrics();
+        let failures = |kind: &str| metrics.with("merlink_auth_failures_total", &[("kind", kind)]);
+        assert_eq!((failures("many_otps"), failures("not_an_officer")), (1.0, 3.0 * outsiders.len() as f64));
     }
 }
 
@@ -348,6 +385,7 @@ fn a_mail_server_gets_the_mail() {
     assert!(mail.text.contains("<go@agency.gov.sg>\r\n") && mail.text.is_ascii(), "{}", mail.text);
     assert_eq!(mail.login, None);
     let password = password_in(&mail.text);
+    awaits_sent(&server, 1.0);
     assert_eq!(desk.sends("/console/login/password", &[("email", AMY), ("password", &password)]).status, 303);
     assert!(!server.home().data_dir().join("outbox").exists(), "nothing is left lying about");
     server.finish();
@@ -384,6 +422,245 @@ fn a_mail_that_is_refused_is_the_operators_to_see_and_nobody_elses() {
     });
     server.finish();
     assert!(server.log().iter().all(|line| !line.contains(AMY)), "no address in the log");
+}
+
+#[test]
+fn a_link_that_was_mailed_logs_in_once_and_in_its_browser_alone() {
+    let server = Server::start();
+    let mut desk = Desk::at(&server);
+    desk.opens("/console/login?next=/console/account");
+    desk.sends("/console/login", &[("email", AMY), ("next", "/console/account")]).assert_page("asking", 200);
+    let link = link_in(&desk.mail_after(0));
+
+    // A mail scanner fetches it, and even presses the button.
+    let mut scanner = Desk::at(&server);
+    let page = scanner.opens(&link);
+    page.assert_page("another browser", 404);
+    assert!(page.text().contains("only in the browser that asked for it") && !page.text().contains(AMY));
+    scanner.opens("/console/login");
+    scanner.sends(&link, &[]).assert_page("another browser", 404);
+    assert_eq!(scanner.opens("/console/account").status, 303);
+
+    for _ in 0..2 {
+        let page = desk.opens(&link);
+        page.assert_page("its browser", 200);
+        assert!(page.text().contains(AMY), "says who logs in: {}", page.text());
+    }
+    assert_eq!(desk.opens("/console/account").status, 303, "opening it isn't logging in");
+    desk.opens(&link);
+    let foreign = desk.form(&link, "", &[]).send();
+    assert_eq!(foreign.status, 403, "without the page's token");
+    let mut again = Desk::at(&server);
+    again.cookies.clone_from(&desk.cookies);
+    again.opens(&link);
+    assert_logs_in(&desk.sends(&link, &[]), "/console/account");
+    assert!(desk.sees("/console/account").contains(AMY));
+    again.sends(&link, &[]).assert_page("a second time", 404);
+    assert_eq!(desk.opens(&link).header("location"), Some("/console/links"), "is in already");
+    for invented in
+        ["/console/login/link/a", "/console/login/link/%2e%2e%2fx", &format!("/console/login/link/{}", "a".repeat(22))]
+    {
+        Desk::at(&server).opens(invented).assert_page(invented, 404);
+    }
+}
+
+#[test]
+fn after_three_wrong_passwords_the_link_of_the_same_mail_still_works() {
+    let server = Server::start();
+    let mut desk = Desk::at(&server);
+    desk.opens("/console/login");
+    desk.sends("/console/login", &[("email", AMY)]);
+    let mail = desk.mail_after(0);
+    for _ in 0..4 {
+        let wrong = wrong_password(&password_in(&mail));
+        assert_eq!(desk.sends("/console/login/password", &[("email", AMY), ("password", wrong)]).status, 422);
+    }
+    desk.opens(&link_in(&mail));
+    assert_logs_in(&desk.sends(&link_in(&mail), &[]), "/console/links");
+}
+
+#[test]
+fn a_password_is_valid_only_once_the_mail_server_has_accepted_its_mail() {
+    let smtp = SmtpServer::holding("250 ok");
+    let server = Home::new().set("smtp.url", format!("smtp://{}", smtp.address)).start();
+    let mut desk = Desk::at(&server);
+    desk.opens("/console/login");
+    desk.sends("/console/login", &[("email", AMY)]).assert_page("asking", 200);
+    let mail = smtp.awaits_mail();
+    let password = password_in(&mail.text);
+    let fields = [("email", AMY), ("password", password.as_str())];
+    assert_eq!(desk.sends("/console/login/password", &fields).status, 422, "not yet accepted");
+    desk.opens(&link_in(&mail.text)).assert_page("not yet accepted", 404);
+    smtp.release();
+    awaits_sent(&server, 1.0);
+    assert_logs_in(&desk.sends("/console/login/password", &fields), "/console/links");
+}
+
+#[test]
+fn nobody_can_guess_at_a_password_whose_mail_was_refused() {
+    let smtp = SmtpServer::start(None, "550 5.1.1 no such mailbox");
+    let server = Home::new().set("smtp.url", format!("smtp://{}", smtp.address)).start();
+    server.expect_log("a mail couldn't be sent: the mail server answered 550");
+    let mut desk = Desk::at(&server);
+    desk.opens("/console/login");
+    desk.sends("/console/login", &[("email", "invented@agency.gov.sg")]).assert_page("asking", 200);
+    eventually("the failure is counted", || {
+        (server.metrics().with("merlink_mails_total", &[("outcome", "failed")]) == 1.0).then_some(())
+    });
+    let kept: Vec<String> = redis::cmd("KEYS").arg("otp:*").query(&mut server.redis()).expect("the keys");
+    assert!(kept.is_empty(), "{kept:?}");
+}
+
+#[test]
+fn when_wrong_guesses_are_spent_strangers_need_the_link_and_known_browsers_go_on() {
+    let server = Home::new().set("limits.wrong_otps_per_hour", "4").start();
+    let mut known = Desk::of(&server, AMY);
+    known.sees("/console/account");
+    known.sends("/console/logout", &[]);
+    let asks = |desk: &mut Desk<'_>, email: &str| {
+        let before = mails(&server).len();
+        desk.opens("/console/login");
+        let page = desk.sends("/console/login", &[("email", email)]);
+        page.assert_page("asking", 200);
+        (page.text(), desk.mail_after(before))
+    };
+    // One who asked before the guesses are spent.
+    let mut early = Desk::at(&server);
+    let (_, early_mail) = asks(&mut early, "early@agency.gov.sg");
+    for number in 0..4 {
+        let mut eve = Desk::at(&server);
+        let (page, mail) = asks(&mut eve, &format!("officer-{number}@agency.gov.sg"));
+        assert!(page.contains("name=\"password\""), "before they are spent: {page}");
+        let wrong = wrong_password(&password_in(&mail));
+        let email = format!("officer-{number}@agency.gov.sg");
+        assert_eq!(eve.sends("/console/login/password", &[("email", &email), ("password", wrong)]).status, 422);
+    }
+    let right = password_in(&early_mail);
+    let answer = early.sends("/console/login/password", &[("email", "early@agency.gov.sg"), ("password", &right)]);
+    assert_eq!(answer.status, 422, "the right password isn't looked at either");
+    assert!(answer.text().contains("only the link in the mail") && !answer.text().contains("name=\"password\""));
+    let mut outsider = Desk::at(&server);
+    outsider.opens("/console/login");
+    let outsider = outsider.sends("/console/login", &[("email", "someone@example.com")]).text();
+    assert!(outsider.contains("only the link in the mail"), "any address reads the same: {outsider}");
+
+    // Nobody is locked out: the link in the mail that is there already, and in a new one.
+    early.opens(&link_in(&early_mail));
+    assert_logs_in(&early.sends(&link_in(&early_mail), &[]), "/console/links");
+    let mut late = Desk::at(&server);
+    let (page, mail) = asks(&mut late, "late@agency.gov.sg");
+    assert!(!page.contains("name=\"password\""), "{page}");
+    assert!(!mail.contains("password"), "the mail has no password: {mail}");
+    late.opens(&link_in(&mail));
+    assert_logs_in(&late.sends(&link_in(&mail), &[]), "/console/links");
+
+    let (page, mail) = asks(&mut known, AMY);
+    assert!(page.contains("name=\"password\""), "{page}");
+    let password = password_in(&mail);
+    let wrong = wrong_password(&password);
+    assert_eq!(known.sends("/console/login/password", &[("email", AMY), ("password", wrong)]).status, 422);
+    assert_logs_in(
+        &known.sends("/console/login/password", &[("email", AMY), ("password", &password)]),
+        "/console/links",
+    );
+    assert!(server.metrics().with("merlink_auth_failures_total", &[("kind", "guesses_spent")]) >= 1.0);
+    let mut redis = server.redis();
+    let left_ms: i64 = redis::cmd("PTTL").arg("guesses").query(&mut redis).expect("a time");
+    assert!((1..=3_600_000).contains(&left_ms), "they come back within an hour: {left_ms}");
+}
+
+#[test]
+fn right_passwords_and_guesses_at_nothing_spend_no_guesses() {
+    let server = Home::new().set("limits.wrong_otps_per_hour", "1").start();
+    for _ in 0..3 {
+        Desk::of(&server, AMY);
+        let mut nobody = Desk::at(&server);
+        nobody.opens("/console/login");
+        let guess = nobody.sends("/console/login/password", &[("email", AMY), ("password", "0000-0000")]);
+        assert!(guess.text().contains("name=\"password\""), "{}", guess.text());
+    }
+    assert_eq!(server.metrics().with("merlink_auth_failures_total", &[("kind", "guesses_spent")]), 0.0);
+}
+
+#[test]
+fn strangers_cannot_use_up_the_mails_of_a_browser_that_the_officer_has_logged_in_with() {
+    let server = Home::new().set("limits.otps_per_hour", "10").set("limits.logins_per_minute", "30").start();
+    let mut desk = Desk::of(&server, AMY);
+    let ticket = desk.cookies.iter().find(|(name, _)| name == "merlink-known").expect("a ticket").clone();
+    assert!(!ticket.1.contains("amy"), "{ticket:?}");
+    desk.sees("/console/account");
+    desk.sends("/console/logout", &[]);
+    let mut strangers = Desk::at(&server);
+    strangers.opens("/console/login");
+    let statuses: Vec<u16> = (0..40).map(|_| strangers.sends("/console/login", &[("email", AMY)]).status).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert!(mails(&server).len() <= 11, "one mailbox gets ten an hour, and Amy's own");
+    desk.logs_in(AMY);
+    desk.sees("/console/account");
+
+    // The ticket is for its officer and as it was signed.
+    let forged = [
+        (ticket.1.clone(), "ben@agency.gov.sg"),
+        (ticket.1.replacen('.', ".a", 1), AMY),
+        (format!("{}0", ticket.1), AMY),
+        ("..".to_owned(), AMY),
+    ];
+    for (value, email) in forged {
+        let mut eve = Desk::at(&server);
+        eve.cookies.push((ticket.0.clone(), value.clone()));
+        eve.opens("/console/login").assert_page(&value, 200);
+        assert_eq!(eve.sends("/console/login", &[("email", email)]).status, 429, "{value} for {email}");
+    }
+    desk.sees("/console/account");
+    desk.sends("/console/logout", &[]);
+    // Its own allowance has an end, too.
+    desk.opens("/console/login");
+    let statuses: Vec<u16> = (0..10).map(|_| desk.sends("/console/login", &[("email", AMY)]).status).collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 9, "{statuses:?}");
+}
+
+#[test]
+fn one_network_cannot_use_up_a_mailbox_and_subaddresses_are_one_mailbox() {
+    let home = Home::new().set("public.trusted_proxies", "127.0.0.0/8").set("limits.otps_per_hour", "10");
+    let server = home.start();
+    let ask_from = |address: &str, email: &str| {
+        let mut desk = Desk::at(&server);
+        desk.from = Some(address.to_owned());
+        desk.opens("/console/login");
+        desk.sends("/console/login", &[("email", email)]).status
+    };
+    let statuses: Vec<u16> = (0..20)
+        .map(|number| ask_from(&format!("198.51.100.{number}"), &format!("amy.tan+{number}@agency.gov.sg")))
+        .collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 5, "a network's half: {statuses:?}");
+    assert_eq!(ask_from("203.0.113.1", AMY), 200, "the officer, from elsewhere");
+    let statuses: Vec<u16> = (0..20)
+        .map(|number| ask_from(&format!("2001:db8:{number:x}::1"), &format!("amy.tan+{number}@agency.gov.sg")))
+        .collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 4, "ten in all: {statuses:?}");
+    assert_eq!(mails(&server).len(), 10);
+    assert_eq!(ask_from("203.0.113.1", "ben@agency.gov.sg"), 200, "others have their own");
+}
+
+#[test]
+fn with_known_only_a_stranger_with_an_officers_domain_gets_no_mail_until_invited() {
+    let server = Home::new().set("officers.known_only", "true").set("officers.admins", "root@agency.gov.sg").start();
+    let is_mailed = |email: &str| {
+        let before = mails(&server).len();
+        let mut desk = Desk::at(&server);
+        desk.opens("/console/login");
+        desk.sends("/console/login", &[("email", email)]).assert_page(email, 200);
+        mails(&server).len() > before
+    };
+    assert!(!is_mailed(AMY), "nobody has heard of them");
+    assert!(is_mailed("root@agency.gov.sg"), "an administrator");
+    server.home().run(&["officer", "invite", AMY]).assert_code(0);
+    assert!(is_mailed(AMY), "invited");
+    Desk::of(&server, AMY);
+    server.officer("with-key@agency.gov.sg");
+    assert!(is_mailed("with-key@agency.gov.sg"), "has a key");
+    server.home().run(&["officer", "invite", "someone@example.com"]).assert_code(1).assert_names(&["email_domains"]);
+    assert!(!is_mailed("someone@example.com"));
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -11,6 +14,8 @@ use crate::harness::{PATIENCE, eventually};
 
 pub struct SmtpServer {
     pub address: SocketAddr,
+    /// Whether mails that have arrived are being accepted.
+    accepts: Arc<AtomicBool>,
     taken: Arc<Mutex<Vec<Taken>>>,
 }
 
@@ -27,6 +32,22 @@ pub struct Taken {
 impl SmtpServer {
     /// Listens until the test ends. `recipients` is how it answers RCPT.
     pub fn start(tls: Option<Arc<rustls::ServerConfig>>, recipients: &'static str) -> Self {
+        Self::listen(tls, recipients, true)
+    }
+
+    /// The same, but no mail is accepted until [`Self::release`].
+    pub fn holding(recipients: &'static str) -> Self {
+        Self::listen(None, recipients, false)
+    }
+
+    /// Accepts mails from now on, those that wait as well.
+    pub fn release(&self) {
+        self.accepts.store(true, Ordering::Relaxed);
+    }
+
+    fn listen(tls: Option<Arc<rustls::ServerConfig>>, recipients: &'static str, accepts: bool) -> Self {
+        let accepts = Arc::new(AtomicBool::new(accepts));
+        let is_accepting = Arc::clone(&accepts);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it listens");
         let taken = Arc::new(Mutex::new(Vec::new()));
@@ -34,20 +55,26 @@ impl SmtpServer {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let (Ok(stream), kept, tls) = (stream, Arc::clone(&kept), tls.clone()) else { return };
+                let accepts = Arc::clone(&is_accepting);
                 thread::spawn(move || {
                     stream.set_read_timeout(Some(PATIENCE)).ok();
                     // A client that leaves in the middle has had its answer.
                     let _ = match tls {
-                        None => converse(stream, recipients, &kept),
+                        None => converse(stream, recipients, &kept, &accepts),
                         Some(tls) => {
                             let session = rustls::ServerConnection::new(tls).expect("well-formed settings");
-                            converse(rustls::StreamOwned::<_, TcpStream>::new(session, stream), recipients, &kept)
+                            converse(
+                                rustls::StreamOwned::<_, TcpStream>::new(session, stream),
+                                recipients,
+                                &kept,
+                                &accepts,
+                            )
                         }
                     };
                 });
             }
         });
-        Self { address, taken }
+        Self { address, accepts, taken }
     }
 
     #[track_caller]
@@ -56,7 +83,12 @@ impl SmtpServer {
     }
 }
 
-fn converse(stream: impl Read + Write, recipients: &str, kept: &Mutex<Vec<Taken>>) -> io::Result<()> {
+fn converse(
+    stream: impl Read + Write,
+    recipients: &str,
+    kept: &Mutex<Vec<Taken>>,
+    accepts: &AtomicBool,
+) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut mail = Taken { login: None, from: String::new(), to: Vec::new(), text: String::new() };
     say(&mut stream, "220 mail.example ESMTP")?;
@@ -88,6 +120,7 @@ fn converse(stream: impl Read + Write, recipients: &str, kept: &Mutex<Vec<Taken>
                 mail.text.push_str(&line);
             }
             kept.lock().expect("no panic").push(mail.clone());
+            eventually("the test lets it be accepted", || accepts.load(Ordering::Relaxed).then_some(()));
             "250 taken"
         } else if line == "QUIT" {
             return say(&mut stream, "221 bye");

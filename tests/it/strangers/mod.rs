@@ -3,7 +3,7 @@
 //! `make test` runs them small, `make test-strangers` at full size with a release build, and prints the table of what each came to. A module holds
 //! the attacks on one part of the service; each of its tests calls [`report`] once for every figure.
 
-#![allow(dead_code)]
+mod logins;
 
 mod bodies;
 mod heads;
