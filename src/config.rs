@@ -49,6 +49,8 @@ pub struct Config {
     pub smtp: Smtp,
     /// `None`: no audit trail.
     pub audit_file: Option<PathBuf>,
+    /// Whether the audit file has clients' addresses.
+    pub audit_addresses: bool,
     pub log: Log,
     pub traces: Traces,
 }
@@ -233,6 +235,7 @@ impl Config {
         let smtp = Smtp::read(settings);
         let audit_file = settings
             .take("audit.file", "the path of a file, or empty", |text| Some(non_empty(text).map(PathBuf::from)));
+        let audit_addresses = settings.take("audit.addresses", "true or false", parsed);
         let log = Log::read(settings);
         let traces = Traces::read(settings);
         Some(Self {
@@ -250,6 +253,7 @@ impl Config {
             overload: overload?,
             smtp: smtp?,
             audit_file: audit_file?,
+            audit_addresses: audit_addresses?,
             log: log?,
             traces: traces?,
         })

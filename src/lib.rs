@@ -57,6 +57,7 @@ pub mod data_dir;
 pub mod domain;
 pub mod log;
 pub mod metrics;
+pub mod origin;
 pub mod qr;
 pub mod rows;
 pub mod traces;

@@ -1,5 +1,5 @@
 //! What an operator sees of a request to an API or the console: a request id, one log line, a count, a duration, and a span if traces are
-//! wanted. Nothing secret, nobody's name.
+//! wanted. Nothing secret, nobody's name. The audit trail learns here where the request comes from.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use actix_web::{
     web::Data,
 };
 
-use crate::{state::App, traces::RequestSpan};
+use crate::{client, origin::Origin, state::App, traces::RequestSpan};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -72,7 +72,9 @@ async fn observe<B: MessageBody>(
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let traces = app.as_ref().and_then(|app| app.traces.as_ref());
     let span = traces.and_then(|traces| traces.begin(traceparent(&request), method, &route, text(&id)));
-    let answer = next.call(request);
+    let address = app.as_ref().filter(|app| app.config.audit_addresses);
+    let address = address.and_then(|app| client::address(request.head(), &app.config.public.trusted_proxies));
+    let answer = Origin::of(address).around(next.call(request));
     let mut response = match &span {
         Some(span) => span.around(answer).await?,
         None => answer.await?,

@@ -24,6 +24,7 @@ use crate::{
     domain::{BrowserSecret, Email, KnownBrowserId, known_browser::KNOWN_FOR},
     languages::{Language, Part},
     metrics::AuthFailure,
+    origin::Origin,
     state::App,
     store::{FoundSession, Session, StoreError},
 };
@@ -125,6 +126,7 @@ impl SignedIn {
         let session = Session { email, since: now };
         let life = app.config.console.session_idle.min(app.config.console.session_max);
         app.store.end_session(&browser.secret.session_id(), None).await?;
+        Origin::note_session(secret.audit_id());
         app.store.begin_session(&secret.session_id(), &session, life).await?;
         set_cookie(app, response, Some(&secret));
         add_cookie(app, response, ticket_name(app), &ticket, Some(KNOWN_FOR));
@@ -167,6 +169,7 @@ impl Visitor for SignedIn {
             app.metrics.auth_failure(AuthFailure::NoSession);
             return Err(signed_out());
         };
+        Origin::note_session(secret.audit_id());
         let is_admin = app.config.officers.admins.contains(&session.email);
         Ok(Self { email: session.email, is_admin, since: session.since, words: words(app, request), secret })
     }

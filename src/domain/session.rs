@@ -2,7 +2,7 @@
 //!
 //! Every browser that opens the console gets one, before anybody has logged in; login replaces it, so that a secret somebody else planted
 //! never becomes a session. Everything else is derived from it by SHA-256, each with a word of its own in front, so that none tells another: the
-//! session's id in the store, the token in forms, and the hashes of a one-time password and a login link. The secret itself
+//! session's id in the store and in the audit file, the token in forms, and the hashes of a one-time password and a login link. The secret itself
 //! is kept nowhere but in the browser's cookie: a copy of the store opens no session and shows no password, however short it is.
 
 use std::{fmt, str::FromStr};
@@ -64,6 +64,13 @@ impl BrowserSecret {
         self.derive("link", &[email.as_str(), link.reveal()])
     }
 
+    /// The name of this session in the audit file: 64 bits, enough to tell sessions apart, and nothing to log in with.
+    pub fn audit_id(&self) -> String {
+        let mut id = self.derive("audit", &[]);
+        id.truncate(16);
+        id
+    }
+
     fn derive(&self, purpose: &str, more: &[&str]) -> String {
         use fmt::Write as _;
         let mut digest = Sha256::new();
@@ -115,6 +122,8 @@ mod tests {
             assert!(!derived[..index].contains(one));
             assert!(!one.contains(secret.reveal()));
         }
+        let id = secret.audit_id();
+        assert!(id.len() == 16 && derived.iter().all(|one| !one.contains(&id)));
         assert!(secret.gave(&secret.form_token()));
         assert!(!secret.gave("") && !BrowserSecret::random().gave(&secret.form_token()));
         assert_ne!(secret.otp_hash(&email, &otp), BrowserSecret::random().otp_hash(&email, &otp));

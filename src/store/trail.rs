@@ -1,11 +1,16 @@
 //! What the audit trail says of a change: who, when, what, and how it was before; and of who came in, and went.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Actor, Session, Store, StoreError};
-use crate::domain::{ApiKey, Email, Link, Scope, Tag};
+use crate::{
+    domain::{ApiKey, Email, Link, Scope, Tag},
+    origin::Origin,
+};
 
 /// A line of the trail.
 #[derive(Serialize)]
@@ -13,6 +18,12 @@ struct Entry<'a> {
     at: String,
     event: &'static str,
     by: String,
+    /// An id of the console's session that `by` acted in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    /// The client's, where `audit.addresses` is on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
     /// `unknown`: Redis' answer was lost on the way, and the change may have been made or not. `refused`: a login that failed.
     outcome: &'static str,
     #[serde(flatten)]
@@ -145,10 +156,13 @@ impl Store {
     /// want to know. Refusals by `limits.logins_per_minute` aren't for here, or a flood would fill the disk.
     pub fn trail_login_failed(&self, failure: LoginFailure, email: &Email) {
         let email = (failure != LoginFailure::NotAnOfficer).then_some(email.as_str());
+        let (address, _) = Origin::at_hand();
         self.audit.write(&Entry {
             at: format!("{:.3}", Timestamp::now()),
             event: "login.failed",
             by: name(&Actor::Unknown),
+            session: None,
+            address,
             outcome: "refused",
             what: What::Login { reason: failure.word(), email },
         });
@@ -156,7 +170,8 @@ impl Store {
 
     fn trail<T>(&self, event: &'static str, at: Timestamp, by: &Actor, result: &Result<T, StoreError>, what: What<'_>) {
         let outcome = if result.is_ok() { "done" } else { "unknown" };
-        self.audit.write(&Entry { at: format!("{at:.3}"), event, by: name(by), outcome, what });
+        let (address, session) = Origin::at_hand();
+        self.audit.write(&Entry { at: format!("{at:.3}"), event, by: name(by), session, address, outcome, what });
     }
 }
 

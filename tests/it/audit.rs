@@ -214,11 +214,14 @@ fn who_logged_in_and_out_and_who_failed_to_is_written_down() {
     second.sees("/console/account");
     second.sends("/console/logout-everywhere", &[]);
 
+    let mut sessions = Vec::new();
     let told: Vec<Value> = entries(&file)
         .into_iter()
         .map(|mut entry| {
-            let at = entry.as_object_mut().expect("an object").shift_remove("at").expect("a time");
+            let fields = entry.as_object_mut().expect("an object");
+            let at = fields.shift_remove("at").expect("a time");
             assert!(at.as_str().is_some_and(|at| at.starts_with("20") && at.ends_with('Z')), "{at}");
+            sessions.extend(fields.shift_remove("session").map(|id| id.as_str().expect("an id").to_owned()));
             entry
         })
         .collect();
@@ -243,6 +246,45 @@ fn who_logged_in_and_out_and_who_failed_to_is_written_down() {
     assert_eq!(told, expected);
     let text = fs::read_to_string(&file).expect("the audit file is there");
     assert!(!text.contains("mallory"), "whoever isn't an officer isn't named: {text}");
+    let [began, ended, second_began, second_ended] = sessions.as_slice() else { panic!("two sessions: {sessions:?}") };
+    assert!(began == ended && second_began == second_ended && began != second_began, "{sessions:?}");
+}
+
+#[test]
+fn an_entry_names_its_session_and_by_a_setting_the_clients_address() {
+    for addresses in ["false", "true"] {
+        let home = Home::new().set("audit.addresses", addresses).set("public.trusted_proxies", "127.0.0.0/8");
+        let file = home.path().join("audit.ndjson");
+        let server = home.set("audit.file", file.to_str().expect("UTF-8")).start();
+        let amy = server.officer("amy@agency.gov.sg");
+        let mut desk = Desk::of(&server, "amy@agency.gov.sg");
+        desk.sees("/console/create");
+        desk.sends("/console/create", &[("code", "form"), ("target", "https://example.com")]);
+        let create = server.request("POST", "/api/v2/links").key(&amy.key).header("X-Forwarded-For", "192.0.2.7");
+        assert_eq!(create.json(&json!({"code": "by-key", "target_url": "https://example.com"})).send().status, 201);
+        let mut stranger = Desk::at(&server);
+        stranger.from = Some("2001:db8::7".to_owned());
+        stranger.opens("/console/login");
+        assert_eq!(stranger.sends("/console/login", &[("email", "mallory@elsewhere.example")]).status, 200);
+
+        let entries = entries(&file);
+        let [by_command, began, by_session, by_key, failed] = entries.as_slice() else { panic!("five: {entries:?}") };
+        let session = began["session"].as_str().expect("an id of the session");
+        assert_eq!(by_session["session"], session, "what was done in it can be found");
+        for entry in [by_command, by_key, failed] {
+            assert_eq!(entry["session"], Value::Null, "{entry}");
+        }
+        assert!(desk.cookies.iter().all(|(_, value)| !value.contains(session)), "it is no secret: {session}");
+        let mut redis = server.redis();
+        let keys: Vec<String> = redis::cmd("KEYS").arg("session:*").query(&mut redis).expect("the keys");
+        assert!(keys.iter().all(|key| !key.contains(session)), "nor the name of one: {keys:?}");
+        let found: Vec<&Value> = entries.iter().map(|entry| &entry["address"]).collect();
+        let expected = match addresses {
+            "true" => [Value::Null, json!("127.0.0.1"), json!("127.0.0.1"), json!("192.0.2.7"), json!("2001:db8::7")],
+            _ => [const { Value::Null }; 5],
+        };
+        assert_eq!(found, expected.iter().collect::<Vec<_>>(), "audit.addresses = {addresses}");
+    }
 }
 
 #[test]
