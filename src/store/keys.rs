@@ -10,7 +10,8 @@
 //! | `tag:{email}:<tag>` | index | an owner's codes with that tag, in lower case. A hint, as above |
 //! | `tags:{email}` | set | an owner's tags, in lower case. A hint, as above |
 //! | `accounts` | sorted set | officers' e-mails by the time they were first seen, in ms |
-//! | `suspended` | sorted set | e-mails of suspended officers by the time of their suspension, in ms |
+//! | `session:suspended:{email}` | string | when an officer was suspended, in ms. Absent: not suspended. Below `session:`, which Redis users that are in place may use |
+//! | `session:suspended` | sorted set | suspended officers' e-mails by that time, for the operator's list. A hint, as above |
 //! | `key:{id}` | hash, expires 90 days after the key's end | an API key, see [`api_key_field`]; never its secret |
 //! | `keys:{email}` | set | ids of an officer's working keys, and of ended ones that aren't filed away yet. A hint, as above |
 //! | `keys:ended:{email}` | sorted set | ids of an officer's revoked and expired keys by the time they ended, in ms. A hint, as above |
@@ -38,7 +39,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::{Click, Code, Device, Email, Tag};
 
 pub const ACCOUNTS: &str = "accounts";
-pub const SUSPENDED: &str = "suspended";
+pub const SUSPENDED: &str = "session:suspended";
 pub const INSTANCES: &str = "instances";
 pub const GUESSES: &str = "guesses";
 pub const SERVICE_KEY: &str = "service-key";
@@ -112,6 +113,10 @@ pub fn session(id: &str) -> String {
 
 pub fn session_generation(email: &Email) -> String {
     format!("session:of:{{{email}}}")
+}
+
+pub fn suspended(email: &Email) -> String {
+    format!("session:suspended:{{{email}}}")
 }
 
 pub fn upload(email: &Email) -> String {

@@ -1,7 +1,8 @@
 //! Officers as the operator sees them: who has an account, and who is suspended.
 //!
-//! `suspended` is a sorted set of its own, beside `accounts`: an address can be suspended before anybody has logged in with it. Every API call and
-//! every page of the console reads it from Redis, so a suspension takes effect on all nodes at once.
+//! An address can be suspended before anybody has logged in with it. Every API call and every page of the console reads from Redis whether its officer
+//! is suspended, so a suspension takes effect on all nodes at once. In a Cluster the answer lies with the officer's other keys: no server that is
+//! away keeps everybody out.
 
 use std::collections::BTreeMap;
 
@@ -28,9 +29,7 @@ pub struct ListedOfficer {
 
 /// Asks when an officer was suspended. Absent when the officer isn't.
 pub(super) fn ask_suspended(email: &Email) -> Cmd {
-    let mut score = cmd("ZSCORE");
-    score.arg(keys::SUSPENDED).arg(email.as_str());
-    score
+    cmd("GET").arg(keys::suspended(email)).to_owned()
 }
 
 impl Store {
@@ -41,8 +40,8 @@ impl Store {
     /// When Redis can't be asked.
     pub async fn is_suspended(&self, email: &Email) -> Result<bool, StoreError> {
         let asked = ask_suspended(email);
-        let score: Option<f64> = self.ask(Operation::KeyRead, async |redis| asked.query_async(redis).await).await?;
-        Ok(score.is_some())
+        let at: Option<i64> = self.ask(Operation::KeyRead, async |redis| asked.query_async(redis).await).await?;
+        Ok(at.is_some())
     }
 
     /// Makes an officer known who isn't yet; `false` when they are.
@@ -72,9 +71,14 @@ impl Store {
     pub async fn suspend_officer(&self, email: &Email, at: Timestamp, by: &Actor) -> Result<bool, StoreError> {
         let result = self
             .ask(Operation::KeyWrite, async |redis| {
-                let mut add = cmd("ZADD");
-                add.arg(keys::SUSPENDED).arg("NX").arg(at.as_millisecond()).arg(email.as_str());
-                add.query_async::<bool>(redis).await
+                // The list first: an entry without a suspension is passed over.
+                let mut list = cmd("ZADD");
+                list.arg(keys::SUSPENDED).arg("NX").arg(at.as_millisecond()).arg(email.as_str());
+                list.exec_async(redis).await?;
+                let mut set = cmd("SET");
+                set.arg(keys::suspended(email)).arg(at.as_millisecond()).arg("NX");
+                let set: Option<String> = set.query_async(redis).await?;
+                Ok(set.is_some())
             })
             .await;
         if !matches!(result, Ok(false)) {
@@ -91,7 +95,9 @@ impl Store {
     pub async fn restore_officer(&self, email: &Email, at: Timestamp, by: &Actor) -> Result<bool, StoreError> {
         let result = self
             .ask(Operation::KeyWrite, async |redis| {
-                cmd("ZREM").arg(keys::SUSPENDED).arg(email.as_str()).query_async::<bool>(redis).await
+                let ended: bool = cmd("DEL").arg(keys::suspended(email)).query_async(redis).await?;
+                cmd("ZREM").arg(keys::SUSPENDED).arg(email.as_str()).exec_async(redis).await?;
+                Ok(ended)
             })
             .await;
         if !matches!(result, Ok(false)) {
@@ -107,21 +113,26 @@ impl Store {
     /// When Redis can't be asked.
     pub async fn list_officers(&self) -> Result<Vec<ListedOfficer>, StoreError> {
         let accounts = self.officer_times(keys::ACCOUNTS).await?;
-        let mut suspended = self.officer_times(keys::SUSPENDED).await?;
+        let suspended = self.officer_times(keys::SUSPENDED).await?;
         let mut emails: Vec<Email> = accounts.keys().chain(suspended.keys()).cloned().collect();
         emails.sort_unstable();
         emails.dedup();
         let mut listed = Vec::with_capacity(emails.len());
         for emails in emails.chunks(OFFICERS_AT_ONCE) {
-            let ask_size = |email| cmd("SCARD").arg(keys::api_keys_of(email)).to_owned();
-            let asked = emails.iter().map(ask_size).collect();
-            let sizes: Vec<usize> = self.ask(Operation::KeyRead, async |redis| redis.many(asked).await).await?;
-            for (email, keys) in emails.iter().zip(sizes) {
+            let questions = |email| [cmd("SCARD").arg(keys::api_keys_of(email)).to_owned(), ask_suspended(email)];
+            let asked = emails.iter().flat_map(questions).collect();
+            let answers: Vec<Option<i64>> = self.ask(Operation::KeyRead, async |redis| redis.many(asked).await).await?;
+            for (email, answers) in emails.iter().zip(answers.chunks(2)) {
+                let since = accounts.get(email).copied();
+                let suspended_at = answers.get(1).copied().flatten();
+                if since.is_none() && suspended_at.is_none() {
+                    continue;
+                }
                 listed.push(ListedOfficer {
                     email: email.clone(),
-                    since: accounts.get(email).copied(),
-                    suspended_at: suspended.remove(email),
-                    keys,
+                    since,
+                    suspended_at: suspended_at.and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+                    keys: answers.first().copied().flatten().and_then(|keys| usize::try_from(keys).ok()).unwrap_or(0),
                     links: self.index_len(&[keys::owner(email)]).await?,
                 });
             }
