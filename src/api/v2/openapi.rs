@@ -1,8 +1,9 @@
 //! The `OpenAPI` document, made of the types and handlers of this API.
 
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use actix_web::{HttpResponse, http::header::CONTENT_TYPE, web::Data};
+use bytes::Bytes;
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -170,8 +171,10 @@ pub fn document(base_url: &str) -> String {
     document.to_pretty_json().expect("a document is made of text and numbers")
 }
 
-/// `GET /api/v2/openapi.json`: to whoever asks, since it holds no secret.
+/// `GET /api/v2/openapi.json`: to whoever asks, since it holds no secret. Made once: 200 kB for every reader who is slow would be much.
 pub async fn serve(app: Data<App>) -> HttpResponse {
-    let document = document(app.config.public.base_url.as_str());
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(document)
+    /// A process has one `public.base_url`.
+    static SERVED: OnceLock<Bytes> = OnceLock::new();
+    let document = SERVED.get_or_init(|| document(app.config.public.base_url.as_str()).into());
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "application/json")).body(document.clone())
 }
