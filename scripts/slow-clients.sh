@@ -17,7 +17,9 @@ finish() {
 }
 trap finish EXIT
 
+# All of them come from one address here.
 MERLINK_PUBLIC__LISTEN=127.0.0.1:0 MERLINK_OPERATOR__LISTEN=127.0.0.1:0 MERLINK_DATA_DIR=$folder/data \
+    MERLINK_PUBLIC__CONNECTIONS_PER_ADDRESS_MAX=0 \
     "$merlink" serve 2>"$folder/log" &
 children+=($!)
 listening() { sed -n "s/.*\"message\":\"listening\".*\"$1.addr\":\"\([^\"]*\)\".*/\1/p" "$folder/log"; }

@@ -62,6 +62,8 @@ pub struct Public {
     pub workers: usize,
     pub trusted_proxies: Vec<IpNet>,
     pub connections_max: usize,
+    /// `None` when the limit is disabled.
+    pub connections_per_address_max: Option<usize>,
     /// Between a signal and the end of new connections.
     pub stop_delay: Duration,
 }
@@ -281,6 +283,11 @@ impl Public {
                     .or_else(|| text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address)))
             });
         let connections_max = settings.take("public.connections_max", "100 to 1000000", in_range(100, 1_000_000));
+        let connections_per_address_max =
+            settings.take("public.connections_per_address_max", "0, or 10 to 1000000", |text| match text {
+                "0" => Some(None),
+                number => in_range(10, 1_000_000)(number).map(Some),
+            });
         let stop_delay = settings.take("public.stop_delay", DURATION_HINT, duration);
         Some(Self {
             listen: listen?,
@@ -288,8 +295,13 @@ impl Public {
             workers: workers?,
             trusted_proxies: trusted_proxies?,
             connections_max: connections_max?,
+            connections_per_address_max: connections_per_address_max?,
             stop_delay: stop_delay?,
         })
+    }
+
+    pub fn connections_per_worker_max(&self) -> usize {
+        self.connections_max.div_ceil(self.workers)
     }
 }
 

@@ -16,6 +16,7 @@
 pub mod cli;
 pub mod server;
 
+pub mod connections;
 pub mod public;
 pub mod routes;
 

@@ -356,6 +356,39 @@ impl SpanOutcome {
     }
 }
 
+/// Why a connection of the public port was closed by us before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosedConnection {
+    /// Refused: its address has as many as it may.
+    AddressLimit,
+    /// After an answer: its address has more than half of what it may.
+    AddressShare,
+    /// Idle, and few places were left.
+    Evicted,
+    /// After an answer to a long request: its buffers aren't kept.
+    LongRequest,
+    /// A request's head took too long.
+    SlowHead,
+    /// The peer didn't read its answers.
+    SlowReader,
+}
+
+impl ClosedConnection {
+    const ALL: [Self; 6] =
+        [Self::AddressLimit, Self::AddressShare, Self::Evicted, Self::LongRequest, Self::SlowHead, Self::SlowReader];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::AddressLimit => "address_limit",
+            Self::AddressShare => "address_share",
+            Self::Evicted => "evicted",
+            Self::LongRequest => "long_request",
+            Self::SlowHead => "slow_head",
+            Self::SlowReader => "slow_reader",
+        }
+    }
+}
+
 /// What became of the clicks so far, counted as it happens.
 pub struct ClickCounts {
     /// Answered since the start, bots and prefetches too, and what an earlier run left unflushed.
@@ -397,6 +430,7 @@ pub struct Metrics {
     pub audit_failures: IntCounter,
     pub public_connections: IntGauge,
     pub public_connections_max: IntGauge,
+    public_connections_closed: [IntCounter; ClosedConnection::ALL.len()],
     redis_commands: [Histogram; Operation::ALL.len()],
     /// Places taken, places there are, and requests turned away.
     admission: [(IntGauge, IntGauge, IntCounter); Class::ALL.len()],
@@ -452,6 +486,11 @@ impl Metrics {
             "Parts left out of an answer because its head would have been longer than 3,500 bytes.",
             "part",
         );
+        let public_connections_closed = register.counters(
+            "merlink_public_connections_closed_total",
+            "Connections of the public port that were refused or closed early to protect the others, by reason.",
+            "reason",
+        );
         let mails = register.counters("merlink_mails_total", "Mails with one-time passwords, by outcome.", "outcome");
         let trace_spans =
             register.counters("merlink_trace_spans_total", "Spans for the collector of traces, by outcome.", "outcome");
@@ -497,6 +536,8 @@ impl Metrics {
             ),
             public_connections: register.gauge("merlink_public_connections", "Open connections of the public port."),
             public_connections_max: register.gauge("merlink_public_connections_max", "public.connections_max."),
+            public_connections_closed: ClosedConnection::ALL
+                .map(|reason| public_connections_closed.with_label_values(&[reason.label()])),
             audit_failures: register
                 .counter("merlink_audit_failures_total", "Entries that could not be written to the audit file."),
             redis_commands: Operation::ALL.map(|operation| redis_commands.with_label_values(&[operation.label()])),
@@ -559,6 +600,10 @@ impl Metrics {
 
     pub fn head_shortened(&self, part: Shortened) {
         self.heads_shortened[part as usize].inc();
+    }
+
+    pub fn closed_connection(&self, reason: ClosedConnection) {
+        self.public_connections_closed[reason as usize].inc();
     }
 
     pub fn mail(&self, outcome: MailOutcome) {

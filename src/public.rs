@@ -23,6 +23,7 @@ use actix_web::{
 use futures_util::future::{Either, LocalBoxFuture};
 
 use crate::{
+    connections::Serving,
     head, head_size,
     metrics::Shortened,
     redirect::{
@@ -81,20 +82,22 @@ where
 
     forward_ready!(table);
 
-    fn call(&self, request: Request) -> Self::Future {
+    fn call(&self, mut request: Request) -> Self::Future {
         if let Some(response) = follow::at_once(request.head(), &self.app) {
-            Either::Left(ready(Ok(response.into())))
-        } else if routes::claims(request.path()) {
-            let (app, answer) = (Data::clone(&self.app), self.table.call(request));
+            return Either::Left(ready(Ok(response.into())));
+        }
+        let (app, serving) = (Data::clone(&self.app), Serving::begin(&mut request));
+        if routes::claims(request.path()) {
+            let answer = self.table.call(request);
             Either::Right(Box::pin(async move {
                 let (request, response) = answer.await?.into_parts();
-                Ok(bounded(&app, request.head(), response).into())
+                Ok(serving.end(bounded(&app, request.head(), response).into()))
             }))
         } else {
-            let (app, lane) = (Data::clone(&self.app), self.lane.clone());
+            let lane = self.lane.clone();
             Either::Right(Box::pin(async move {
                 let response = follow::follow(request.head(), &app, &lane).await;
-                Ok(bounded(&app, request.head(), response).into())
+                Ok(serving.end(bounded(&app, request.head(), response).into()))
             }))
         }
     }

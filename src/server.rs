@@ -6,15 +6,17 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use actix_http::{HttpService, error::DispatchError};
+use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
 use actix_web::{
     App as WebApp, HttpServer,
-    dev::{Server, ServerHandle},
+    dev::{AppConfig, Server, ServerHandle},
     web::Data,
 };
 use jiff::Timestamp;
-use prometheus::IntGauge;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
+    net::TcpStream,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinHandle,
@@ -25,6 +27,7 @@ use crate::{
     audit::Audit,
     clicks::{Clicks, ClicksError},
     config::Config,
+    connections::{self, Connections, HEAD_TIME_MAX, Stream, Worker},
     data_dir::{self, DataDirError, DataDirLock},
     hot_links, limits,
     mail::{MailSettingsError, Mailer, Postman},
@@ -42,8 +45,8 @@ const SHUTDOWN_S: u64 = 10;
 const FILES_BESIDE_CONNECTIONS: u64 = 1_000;
 /// A connection that sends nothing between requests is closed after this.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// For a request's head. Half a head gets 408 then.
-const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+/// For a peer that we close to stop sending.
+const DISCONNECT_TIME_MAX: Duration = Duration::from_secs(1);
 /// For the watch's first word when Redis is there: normally a few milliseconds.
 const WATCH_START_MAX: Duration = Duration::from_secs(1);
 const WATCH_POLL: Duration = Duration::from_millis(2);
@@ -185,41 +188,48 @@ async fn run(
     Ok(())
 }
 
+/// What `actix_web::HttpServer` builds, with our [`Stream`] between the socket and the dispatcher: `HttpServer` takes none.
 fn public_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
-    let listen = app.config.public.listen;
-    let shared = Data::clone(app);
-    let metrics = Arc::clone(&app.metrics);
-    raise_file_limit(app.config.public.connections_max);
-    let server = HttpServer::new(move || public::service(&shared))
-        .on_connect(move |_, connection| {
-            connection.insert(OpenConnection::count(&metrics));
-        })
-        .workers(app.config.public.workers)
-        .max_connections(app.config.public.connections_max.div_ceil(app.config.public.workers))
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(HEAD_TIME_MAX)
+    let settings = &app.config.public;
+    raise_file_limit(settings.connections_max);
+    let listener = connections::listen(settings.listen)
+        .map_err(|error| ServeError::Listen("public.listen", settings.listen, error))?;
+    let address = listener.local_addr()?;
+    let (html, policy) = redirect::fixed::unreadable(app);
+    let connections = Arc::new(Connections::new(settings, &html, policy, Arc::clone(&app.metrics)));
+    let builder = Server::build()
+        .workers(settings.workers)
+        .max_concurrent_connections(settings.connections_per_worker_max())
         .shutdown_timeout(SHUTDOWN_S)
-        .disable_signals()
-        .bind(listen)
-        .map_err(|error| ServeError::Listen("public.listen", listen, error))?;
-    let address = server.addrs().first().copied().unwrap_or(listen);
-    Ok((server.run(), address))
-}
-
-/// Lives as long as a connection of the public port, and is counted.
-struct OpenConnection(IntGauge);
-
-impl OpenConnection {
-    fn count(metrics: &Metrics) -> Self {
-        metrics.public_connections.inc();
-        Self(metrics.public_connections.clone())
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
+        .disable_signals();
+    let stopping = builder.graceful_shutdown_signal();
+    let shared = Data::clone(app);
+    let builder = builder.listen("public", listener, move || {
+        let worker = Worker::new(Arc::clone(&connections));
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_TIME_MAX)
+            .client_disconnect_timeout(DISCONNECT_TIME_MAX)
+            .local_addr(address)
+            .on_connect_ext(|stream: &Stream, data| {
+                data.insert(std::rc::Rc::clone(stream.connection()));
+            })
+            .h1(map_config(public::service(&shared), |()| AppConfig::default()));
+        fn_service(move |io: TcpStream| {
+            let admitted = worker.admit(io).ok_or_else(|| DispatchError::Io(io::ErrorKind::ConnectionRefused.into()));
+            std::future::ready(admitted.map(|stream| {
+                let peer = stream.peer_addr();
+                (stream, peer)
+            }))
+        })
+        .and_then(http)
+    })?;
+    Ok((builder.run(), address))
 }
 
 /// Each connection is an open file, and many systems allow 1,024 unless asked for more.

@@ -116,3 +116,9 @@ limited-compare = Check the link for mistakes: compare it with the message, lett
 method-title = This link can only be opened
 method-why = A form or program tried to send something to a short link. Short links take nothing: what was sent was not kept.
 method-open = Open the link in the address bar of your browser. If a form on a website brought you here, tell the owner of that website.
+
+## A request that can't be read, because its address has characters that addresses can't have
+
+unreadable-title = This address can’t be read
+unreadable-why = The address is too long, or it has characters that a web address can’t have, such as quotation marks. They may have been copied along with the link.
+unreadable-type = Type the link into the address bar of your browser, as it is printed. A link has only letters, digits and hyphens after the slash.

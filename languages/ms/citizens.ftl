@@ -102,3 +102,9 @@ limited-compare = Semak jika pautan itu tersilap: bandingkan dengan mesej, surat
 method-title = Pautan ini hanya boleh dibuka
 method-why = Satu borang atau program cuba menghantar sesuatu ke pautan pendek. Pautan pendek tidak menerima apa-apa: apa yang dihantar tidak disimpan.
 method-open = Buka pautan ini di bar alamat pelayar anda. Jika borang di sebuah laman web membawa anda ke sini, beritahu pemilik laman web itu.
+
+## A request that can't be read, because its address has characters that addresses can't have
+
+unreadable-title = Alamat ini tidak dapat dibaca
+unreadable-why = Alamat ini terlalu panjang, atau mengandungi aksara yang tidak boleh ada dalam alamat web, seperti tanda petik. Aksara itu mungkin tersalin bersama pautan.
+unreadable-type = Taip pautan itu di bar alamat pelayar anda, seperti yang dicetak. Selepas tanda garis miring hanya ada huruf, angka dan tanda sempang.

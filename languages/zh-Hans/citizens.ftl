@@ -88,3 +88,9 @@ limited-compare = 检查链接是否有误：请和信息、信件或海报上�
 method-title = 这个链接只能用来打开
 method-why = 有表单或程序试图向短链接发送资料。短链接不接收任何资料，发送的内容没有被保存。
 method-open = 请在浏览器的地址栏打开这个链接。如果您是从某个网站的表单来到这里，请告知该网站的负责人。
+
+## A request that can't be read, because its address has characters that addresses can't have
+
+unreadable-title = 无法识别这个网址
+unreadable-why = 这个网址太长，或者含有网址不能使用的字符，例如引号。这些字符可能是复制链接时一起带上的。
+unreadable-type = 请按照印出的样子，在浏览器的地址栏中输入链接。斜杠后面只有字母、数字和连字符。

@@ -101,6 +101,11 @@ pub fn answer(app: &App, request: &RequestHead, page: Page) -> HttpResponse {
     response
 }
 
+/// The page for a request that can't be read, so its language isn't known: in the first language offered. With it, its security policy.
+pub fn unreadable(app: &App) -> (String, &HeaderValue) {
+    (pages::unreadable(app.frame(&app.site.languages.offered()[0], "")), &app.look.policy)
+}
+
 /// The language that this visitor reads.
 pub fn language<'a>(app: &'a App, request: &RequestHead) -> Choice<'a> {
     app.site.languages.choose(Part::Citizens, &request.headers, request.uri.query())

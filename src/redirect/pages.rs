@@ -223,6 +223,16 @@ pub fn method_not_allowed(frame: Frame<'_>) -> String {
     rendered(&Page { frame })
 }
 
+/// 400, or 431: a request that isn't HTTP, or whose address isn't one.
+pub fn unreadable(frame: Frame<'_>) -> String {
+    #[derive(Template)]
+    #[template(path = "unreadable.html")]
+    struct Page<'a> {
+        frame: Frame<'a>,
+    }
+    rendered(&Page { frame })
+}
+
 fn rendered(page: &impl Template) -> String {
     page.render().expect("writing to a String doesn't fail, nor does any value shown here")
 }
@@ -295,6 +305,7 @@ mod tests {
             unavailable(frame),
             limited(frame),
             method_not_allowed(frame),
+            unreadable(frame),
         ]
     }
 
@@ -378,7 +389,7 @@ mod tests {
     fn only_the_landing_page_may_be_indexed() {
         let indexed: Vec<bool> =
             all_pages().iter().map(|page| !page.contains(r#"name="robots" content="noindex""#)).collect();
-        assert_eq!(indexed, [true, true, false, false, false, false, false, false, false, false, false]);
+        assert_eq!(indexed, [true, true, false, false, false, false, false, false, false, false, false, false]);
     }
 
     #[test]

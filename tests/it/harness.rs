@@ -97,6 +97,7 @@ impl Home {
             .set("public.listen", "127.0.0.1:0")
             .set("operator.listen", "127.0.0.1:0")
             .set("data_dir", data_dir)
+            .set("public.connections_per_address_max", "0")
             .set("limits.api_per_minute", "0")
             .set("limits.misses_per_minute", "0")
             .set("limits.logins_per_minute", "0")

@@ -313,10 +313,86 @@ fn requests_that_are_no_http_or_contradict_themselves_are_refused() {
 }
 
 #[test]
+fn a_request_line_that_cannot_be_read_gets_a_page() {
+    let besieged = Besieged::start();
+    for path in ["\"/form\"", "\"form\"", "/fo\u{e9}", "/\u{201c}form\u{201d}", "/<form>", "/form and more", ""] {
+        for method in ["GET", "HEAD"] {
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nUser-Agent: {CHROME}\r\n\r\n");
+            let mut connection = besieged.server.connect();
+            connection.write(request.as_bytes()).expect("sends");
+            // Whatever the method was, it wasn't read.
+            let answer = connection.read_answer("GET").expect("is answered");
+            answer.assert_page(path, 400);
+            assert_eq!(answer.header("connection"), Some("close"), "{path}");
+            for header in ["date", "content-security-policy", "x-content-type-options", "cache-control"] {
+                assert!(answer.header(header).is_some(), "{path}: {header}");
+            }
+            assert!(connection.read_line().is_err(), "{path}: the connection ends");
+        }
+    }
+    // These are addresses, and no link's.
+    for path in ["/\"form\"x", "/fo|rm", "form", "*"] {
+        let mut connection = besieged.server.connect();
+        connection.write(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).expect("sends");
+        connection.read_answer("GET").expect("is answered").assert_page(path, 404);
+    }
+    let mut connection = besieged.server.connect();
+    connection.write(&besieged.server.get("/form").user_agent(CURL).bytes()).expect("sends");
+    connection
+        .read_answer("GET")
+        .expect("is answered")
+        .assert_redirects("a request before", "https://example.com/form");
+    connection.write(b"GET \"/form\" HTTP/1.1\r\nHost: x\r\n\r\n").expect("sends");
+    connection.read_answer("GET").expect("is answered").assert_page("after another request", 400);
+    let head = format!("GET / HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "a".repeat(140_000));
+    let answer = besieged.survives("a head of 140 kB", head.as_bytes());
+    if let Some(answer) = answer {
+        answer.assert_page("a head of 140 kB", 431);
+    }
+}
+
+#[test]
+fn pipelined_bodies_are_read_to_their_end_wherever_they_are_cut() {
+    let besieged = Besieged::start();
+    let key = &besieged.key;
+    let create = |code: &str| {
+        // Empty lines in a body end no head, and what looks like a request in it is none.
+        let body = format!(
+            "{{\"shortUrl\": \"{code}\",\r\n\r\n\n\n \"longUrl\": \"https://example.com/GET/HTTP/1.1\"\r\n\r\n}}"
+        );
+        let chunked = body.as_bytes().chunks(13).fold(String::new(), |chunked, chunk| {
+            chunked + &format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk))
+        });
+        let head = format!(
+            "POST /api/v1/urls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
+        );
+        [
+            format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()),
+            format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunked}0\r\n\r\n"),
+        ]
+    };
+    let get = "GET /form HTTP/1.1\nHost: x\n\n".to_owned();
+    let unknown = "GET /never-made HTTP/1.1\r\nHost: x\r\n\r\n".to_owned();
+    for cut in [1, 2, 3, 7, 100, 1_000, 100_000] {
+        let [sized, chunked] = create(&format!("cut-{cut}"));
+        // The second creation is refused, since its code is taken: it was read as the first was.
+        let all =
+            [&get, &unknown, &sized, &get, &chunked, &unknown, &chunked, &sized, &get].map(String::as_str).concat();
+        let mut connection = besieged.server.connect();
+        for part in all.as_bytes().chunks(cut) {
+            connection.write(part).expect("sends");
+        }
+        let statuses: Vec<u16> = (0..9).map(|_| connection.read_answer("GET").expect("is answered").status).collect();
+        assert_eq!(statuses, [302, 404, 200, 302, 400, 404, 400, 400, 302], "cut into pieces of {cut}");
+    }
+}
+
+#[test]
 fn a_half_sent_request_is_given_up_and_holds_nobody_else_up() {
     let besieged = Besieged::start();
     let halves = [
         ("half a head", "GET /form HTTP/1.1\r\nHost: x\r\nUser-Ag".to_owned()),
+        ("half a head after a whole one", "HEAD / HTTP/1.1\r\nHost: x\r\n\r\nGET /form HTTP/1.1\r\nHost: x\r\nUser-Ag".to_owned()),
         (
             "half a body",
             format!(
@@ -340,6 +416,9 @@ fn a_half_sent_request_is_given_up_and_holds_nobody_else_up() {
                 }
                 besieged.still_serves(about);
                 for connection in &mut stalled {
+                    if half.starts_with("HEAD") {
+                        assert_eq!(connection.read_answer("HEAD").expect("is answered").status, 200, "{about}");
+                    }
                     match connection.read_answer("GET") {
                         Ok(answer) => assert!((400..500).contains(&answer.status), "{about}: {}", answer.status),
                         Err(error) => assert!(!is_timeout(&error), "{about}: is never given up"),

@@ -5,11 +5,12 @@
 use std::{
     fmt::Write as _,
     io::{self, BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::harness::PATIENCE;
 
@@ -107,7 +108,18 @@ impl Connection {
 
     /// Waits no longer than this for anything.
     pub fn open_for(to: SocketAddr, patience: Duration) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&to, patience)?;
+        Self::over(TcpStream::connect_timeout(&to, patience)?, patience)
+    }
+
+    /// Opens a connection from another address of this machine, as one more visitor's: all of 127.0.0.0/8 are its own.
+    pub fn open_from(from: Ipv4Addr, to: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((from, 0)).into())?;
+        socket.connect_timeout(&to.into(), PATIENCE)?;
+        Self::over(socket.into(), PATIENCE)
+    }
+
+    fn over(stream: TcpStream, patience: Duration) -> io::Result<Self> {
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         stream.set_nodelay(true)?;
@@ -151,6 +163,17 @@ impl Connection {
             answer.body = self.read_body(&answer)?;
         }
         Ok(answer)
+    }
+
+    /// The answer to a GET, if it begins within this time.
+    pub fn read_within(&mut self, time: Duration) -> Option<io::Result<Answer>> {
+        self.stream.get_ref().set_read_timeout(Some(time)).expect("a time above zero");
+        let has_begun = self.stream.fill_buf().map(|_| ());
+        self.stream.get_ref().set_read_timeout(Some(PATIENCE)).expect("a time above zero");
+        match has_begun {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => None,
+            _ => Some(self.read_answer("GET")),
+        }
     }
 
     fn read_head(&mut self) -> io::Result<Answer> {

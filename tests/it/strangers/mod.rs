@@ -6,6 +6,7 @@
 mod logins;
 
 mod bodies;
+mod connections;
 mod heads;
 mod keys;
 mod random_http;
