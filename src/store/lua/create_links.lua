@@ -4,6 +4,7 @@
 -- KEYS l:{code}...   ARGV[1] channel   then for each key: message, number of words, field, value, ...
 -- Answers for each key 1 when created, 0 when the code is taken.
 local created = {}
+local writes = {}
 local messages = {}
 local is_here = {}
 local none_was = redis.call('EXISTS', unpack(KEYS)) == 0
@@ -13,15 +14,20 @@ for i, key in ipairs(KEYS) do
   if is_here[key] or not none_was and redis.call('EXISTS', key) == 1 then
     created[i] = 0
   else
-    redis.call('HSET', key, unpack(ARGV, at + 2, last))
     is_here[key] = true
     created[i] = 1
+    writes[#writes + 1] = { key, at + 2, last }
     messages[#messages + 1] = ARGV[at]
   end
   at = last + 1
 end
 if #messages > 0 then
-  redis.set_repl(redis.REPL_NONE)
+  local set_repl = redis.set_repl or function() end
+  set_repl(redis.REPL_NONE)
   redis.call('PUBLISH', ARGV[1], table.concat(messages, '\n'))
+  set_repl(redis.REPL_ALL)
+end
+for _, write in ipairs(writes) do
+  redis.call('HSET', write[1], unpack(ARGV, write[2], write[3]))
 end
 return created
