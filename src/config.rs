@@ -83,10 +83,22 @@ pub struct Redis {
     pub url: Option<RedisUrl>,
     /// `None`: the public authorities.
     pub tls_ca_file: Option<PathBuf>,
-    pub allow_unsafe: bool,
+    /// Dangers that the operator accepts.
+    pub allow_unsafe: Vec<Danger>,
     pub pool_size: usize,
     /// For one look-up of a visitor's code.
     pub lookup_timeout: Duration,
+}
+
+/// A way in which Redis may lose links although it acknowledged them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Danger {
+    /// It deletes keys when its memory is full.
+    Eviction,
+    /// It keeps no append-only file.
+    NoPersistence,
+    /// It can't write its append-only file.
+    FailingPersistence,
 }
 
 #[derive(Clone, Debug)]
@@ -356,7 +368,7 @@ impl Redis {
         });
         let tls_ca_file = settings
             .take("redis.tls_ca_file", "the path of a file, or empty", |text| Some(non_empty(text).map(PathBuf::from)));
-        let allow_unsafe = settings.take("redis.allow_unsafe", "true or false", parsed);
+        let allow_unsafe = settings.take_list("redis.allow_unsafe", Danger::ALLOWED, Danger::read);
         let pool_size = settings.take("redis.pool_size", "1 to 1000", in_range(1, 1000));
         let lookup_timeout = settings.take("redis.lookup_timeout", "a duration of 10ms to 10s", |text| {
             duration(text).filter(|timeout| LOOKUP_TIMEOUTS.contains(timeout))
@@ -364,10 +376,31 @@ impl Redis {
         Some(Self {
             url: url?,
             tls_ca_file: tls_ca_file?,
-            allow_unsafe: allow_unsafe?,
+            allow_unsafe: allow_unsafe?.concat(),
             pool_size: pool_size?,
             lookup_timeout: lookup_timeout?,
         })
+    }
+}
+
+impl Danger {
+    const ALL: [Self; 3] = [Self::Eviction, Self::NoPersistence, Self::FailingPersistence];
+    const ALLOWED: &str = "true, false, or a list of eviction, no-persistence and failing-persistence";
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eviction => "eviction",
+            Self::NoPersistence => "no-persistence",
+            Self::FailingPersistence => "failing-persistence",
+        }
+    }
+
+    fn read(text: &str) -> Option<Vec<Self>> {
+        match text {
+            "true" => Some(Self::ALL.to_vec()),
+            "false" => Some(Vec::new()),
+            name => Some(vec![Self::ALL.into_iter().find(|danger| danger.name() == name)?]),
+        }
     }
 }
 

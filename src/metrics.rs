@@ -527,7 +527,7 @@ impl Metrics {
             data_dir_size_bytes: register.gauge("merlink_data_dir_size_bytes", "Size of the disk of data_dir."),
             redis_up: register.gauge("merlink_redis_up", "1 while Redis answers, 0 while it doesn't."),
             redis_unsafe: register
-                .gauge("merlink_redis_unsafe", "1 while Redis is set to evict links or not to persist them."),
+                .gauge("merlink_redis_unsafe", "1 while Redis may lose links, or lacks what Merlink needs."),
             redis_memory_bytes: register
                 .gauge("merlink_redis_memory_bytes", "Memory that Redis uses, as it said within the last minute."),
             redis_memory_bytes_max: register.gauge(

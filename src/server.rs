@@ -345,16 +345,13 @@ async fn stop_on_signal(app: Data<App>, server: ServerHandle, mut signals: Signa
     }
 }
 
-/// Refuses to start on a Redis that would lose what it acknowledges; answers whether there is one. One that is away is judged when it comes.
+/// Refuses to start on a Redis that would lose what it acknowledges or lacks what Merlink needs; answers whether there is one. One that is away is judged when it comes.
 async fn check_safety(config: &Config, store: &Store, metrics: &Metrics) -> Result<bool, ServeError> {
     match store.safety().await {
         Ok(safety) => {
             note_safety(&safety, metrics);
-            if safety.dangers.is_empty() || config.redis.allow_unsafe {
-                Ok(true)
-            } else {
-                Err(ServeError::Unsafe(safety.dangers))
-            }
+            let refused = safety.refused(&config.redis.allow_unsafe);
+            if refused.is_empty() { Ok(true) } else { Err(ServeError::Unsafe(refused)) }
         }
         Err(error) => {
             tracing::warn!("starting without Redis, which should be at {}: {error}", store.place());
@@ -372,6 +369,7 @@ async fn keep_checking_safety(app: Data<App>) {
         ticks.tick().await;
         if let Ok(safety) = app.store.safety().await {
             note_safety(&safety, &app.metrics);
+            app.refuse_redis(!safety.refused(&app.config.redis.allow_unsafe).is_empty());
         }
     }
 }
@@ -380,8 +378,8 @@ fn note_safety(safety: &Safety, metrics: &Metrics) {
     metrics.redis_unsafe.set(i64::from(!safety.dangers.is_empty()));
     metrics.redis_memory_bytes.set(safety.memory_bytes.try_into().unwrap_or(i64::MAX));
     metrics.redis_memory_bytes_max.set(safety.memory_bytes_max.try_into().unwrap_or(i64::MAX));
-    for danger in safety.dangers.iter().chain(&safety.weaknesses) {
-        tracing::warn!("{danger}");
+    for reason in safety.dangers.iter().map(|found| &found.reason).chain(&safety.weaknesses) {
+        tracing::warn!("{reason}");
     }
 }
 

@@ -86,6 +86,7 @@ pub struct App {
     pub directory_searches: Semaphore,
     totals: Mutex<Counted>,
     stopping: AtomicBool,
+    redis_is_refused: AtomicBool,
 }
 
 /// The totals as they were last counted, and when they are to be counted again.
@@ -129,6 +130,7 @@ impl App {
             directory_searches: Semaphore::new(DIRECTORY_SEARCHES_AT_ONCE),
             totals: Mutex::default(),
             stopping: AtomicBool::new(false),
+            redis_is_refused: AtomicBool::new(false),
             config,
             metrics,
             store,
@@ -169,6 +171,15 @@ impl App {
 
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Records whether Redis has a fault that would keep this node from starting.
+    pub fn refuse_redis(&self, is_refused: bool) {
+        self.redis_is_refused.store(is_refused, Ordering::Relaxed);
+    }
+
+    pub fn is_redis_refused(&self) -> bool {
+        self.redis_is_refused.load(Ordering::Relaxed)
     }
 
     /// The totals, ten seconds old, or some more when there are millions of links; older ones, or none, while Redis is away. Many visitors make one count.

@@ -17,6 +17,7 @@ use crate::{
     redirect::deny::Denied,
     server::ServeError,
     site::Site,
+    store::Found,
     targets::BlockedFile,
     traces::Traces,
 };
@@ -95,7 +96,7 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
     })
     .await?;
     let place = if config.redis.url.is_some() { "redis.url" } else { "merlink's own, in data_dir/redis" };
-    print(&format!("Redis         {} ({place})", safety.version));
+    print(&format!("engine        {} ({place})", safety.engines.join(", ")));
     print(&format!("holds         links {}, clicks {}, officers {}", totals.links, totals.clicks, totals.officers));
     let mut dangers = safety.dangers;
     if let Some((repaired, retired, keys_dropped)) = repaired {
@@ -106,19 +107,27 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
         print(&format!("gone          instances {}, {} positions dropped", retired.instances, retired.positions));
         print(&format!("keys          {keys_dropped} dropped, which ended more than 90 days ago"));
         if repaired.damaged.links > 0 {
-            dangers.push(format!(
+            let reason = format!(
                 "{} links are in no list and no export, because their data are damaged: {}. The lines above say what is wrong with each.",
                 repaired.damaged.links, repaired.damaged
-            ));
+            );
+            dangers.push(Found { danger: None, reason });
         }
     }
     for weakness in &safety.weaknesses {
         print(&format!("weak          {weakness}"));
     }
+    for without in &safety.without {
+        print(&format!("without       {without}"));
+    }
     if dangers.is_empty() {
         return Ok(());
     }
-    Err(dangers.join("\n").into())
+    let reason = |found: Found| {
+        let is_accepted = found.danger.is_some_and(|danger| config.redis.allow_unsafe.contains(&danger));
+        format!("{}{}", found.reason, if is_accepted { " It is accepted: Merlink starts." } else { "" })
+    };
+    Err(dangers.into_iter().map(reason).collect::<Vec<_>>().join("\n").into())
 }
 
 /// Where one-time passwords go; without them nobody comes into the console.

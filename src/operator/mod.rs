@@ -80,8 +80,8 @@ struct Dependency {
 async fn readyz(app: Data<App>) -> HttpResponse {
     let redis = if !app.cache.is_trusted() {
         Dependency::failed("Redis doesn't answer; links in memory go on redirecting".to_owned())
-    } else if app.metrics.redis_unsafe.get() != 0 && !app.config.redis.allow_unsafe {
-        Dependency::failed("Redis is set to evict links or not to persist them: run merlink check".to_owned())
+    } else if app.is_redis_refused() {
+        Dependency::failed("Redis may lose links, or lacks what Merlink needs: run merlink check".to_owned())
     } else {
         Dependency::ok()
     };

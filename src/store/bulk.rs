@@ -21,7 +21,7 @@ use crate::{
     metrics::Operation,
 };
 
-static CREATE_MANY: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/create_links.lua")));
+pub(super) static CREATE_MANY: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/create_links.lua")));
 
 /// Links created in one exchange: some 20 ms of Redis' time, between whose calls officers and the flusher get their turn.
 pub const LINKS_AT_ONCE: usize = 2000;

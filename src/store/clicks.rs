@@ -32,7 +32,7 @@ const COUNTERS_AT_ONCE: usize = 4000;
 /// Counters in one call, during which Redis answers nobody else: some 0.2 ms.
 const COUNTERS_IN_CALL: usize = 32;
 
-static APPLY: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/apply_clicks.lua")));
+pub(super) static APPLY: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/apply_clicks.lua")));
 
 /// Whose clicks are counted: a link's code, or [`ALL_LINKS`]. Nearly all fit in without the heap.
 pub type Counter = SmolStr;

@@ -58,8 +58,22 @@ impl Lua {
         call
     }
 
+    /// A call with these keys and arguments.
+    pub fn call_for(&self, keys: &[String], arguments: &[&str]) -> Cmd {
+        let mut call = self.call_with(keys);
+        call.arg(arguments);
+        call
+    }
+
+    /// Makes the script known under its hash.
+    pub fn load(&self) -> Cmd {
+        let mut load = cmd("SCRIPT");
+        load.arg("LOAD").arg(self.source);
+        load
+    }
+
     /// The same call for a server that doesn't know the hash: it brings the script along.
-    fn call_in_full(&self, call: &Cmd) -> Cmd {
+    pub fn call_in_full(&self, call: &Cmd) -> Cmd {
         let mut full = cmd("EVAL");
         full.arg(self.source);
         for argument in call.args_iter().skip(2) {
@@ -83,17 +97,20 @@ impl Connection {
         Ok(self.answers(commands).await?.into_iter().map(Value::extract_error).collect())
     }
 
+    /// Sends commands whose keys are all in one slot; the answers, errors among them, come in the same order.
+    pub async fn in_one_slot(&mut self, commands: Vec<Cmd>) -> Result<Vec<Value>, RedisError> {
+        let count = commands.len();
+        let mut pipeline = Pipeline::with_capacity(count);
+        for command in commands {
+            pipeline.add_command(command);
+        }
+        self.req_packed_commands(&pipeline, 0, count).await
+    }
+
     async fn answers(&mut self, commands: Vec<Cmd>) -> Result<Vec<Value>, RedisError> {
         match self {
             Self::Node(_) if commands.is_empty() => Ok(Vec::new()),
-            Self::Node(node) => {
-                let mut pipeline = Pipeline::with_capacity(commands.len());
-                let count = commands.len();
-                for command in commands {
-                    pipeline.add_command(command);
-                }
-                node.req_packed_commands(&pipeline, 0, count).await
-            }
+            Self::Node(_) => self.in_one_slot(commands).await,
             Self::Cluster(cluster) => {
                 let ask = |command: Cmd| {
                     let mut cluster = cluster.clone();
@@ -120,7 +137,7 @@ impl Connection {
             Self::Node(node) => {
                 let mut all = Pipeline::with_capacity(calls.len() + 1);
                 // Sent along each time: 20 bytes of hash a call and no second round trip when Redis has forgotten the script.
-                all.cmd("SCRIPT").arg("LOAD").arg(lua.source).ignore();
+                all.add_command(lua.load()).ignore();
                 for call in calls {
                     all.add_command(call);
                 }

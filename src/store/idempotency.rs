@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{Store, StoreError, connection::Lua, keys};
 use crate::metrics::Operation;
 
-static REPLACE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/replace.lua")));
+pub(super) static REPLACE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/replace.lua")));
 
 /// How long an answer is kept.
 pub const KEPT_FOR: Duration = Duration::from_secs(24 * 60 * 60);

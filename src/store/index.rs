@@ -24,8 +24,8 @@ use crate::{
     metrics::Operation,
 };
 
-static ADD: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/index_add.lua")));
-static REMOVE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/index_remove.lua")));
+pub(super) static ADD: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/index_add.lua")));
+pub(super) static REMOVE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/index_remove.lua")));
 
 /// 120 entries of eight-letter codes fill the 2,048 bytes that the allocator gives; 128 would take 2,560. Redis' own bound is 128.
 const PART_ENTRIES_MAX: usize = 120;

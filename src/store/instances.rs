@@ -23,8 +23,8 @@ use super::{
 };
 use crate::metrics::Operation;
 
-static CLAIM: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/claim_instance.lua")));
-static RETIRE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/retire_instance.lua")));
+pub(super) static CLAIM: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/claim_instance.lua")));
+pub(super) static RETIRE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/retire_instance.lua")));
 
 /// Keys that Redis looks at in one step of the scan.
 const SCAN_COUNT: usize = 1000;

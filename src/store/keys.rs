@@ -23,6 +23,7 @@
 //! | `guesses` | number, expires | wrong one-time passwords within an hour, over all browsers in which nobody logged in before |
 //! | `service-key` | string | signs the tickets of browsers in which officers have logged in |
 //! | `upload:{email}` | string, an hour | the file that an officer uploaded and hasn't confirmed, see `uploads.rs` |
+//! | `…{!probe-…}` | any, for a moment | scratch keys of the engine's trial, see [`Scratch`] |
 //! | `merlink:links` | channel | `<code> <version>` of each link that changed, one a line |
 //!
 //! In the names of indexes a `}` at the start of an address is `%7D`.
@@ -228,6 +229,104 @@ pub fn idempotency(asker: &str, key: &str) -> String {
     let digest = Sha256::digest(key);
     let name = digest.iter().fold(String::with_capacity(64), |name, byte| name + &format!("{byte:02x}"));
     format!("idempotency:{{{asker}:{name}}}")
+}
+
+/// Keys for a trial of the engine, in one slot. They have the prefixes of real ones, so that whoever may write real ones may write these,
+/// and a name that isn't a code's nor an address's: nothing takes them for real ones.
+pub struct Scratch(String);
+
+impl Scratch {
+    pub fn new(mark: &str, number: u32) -> Self {
+        Self(format!("{{!probe-{mark}-{number}}}"))
+    }
+
+    /// The slot of a Cluster that they are in.
+    pub fn slot(&self) -> u16 {
+        let tag = self.0.trim_matches(['{', '}']);
+        crc16::State::<crc16::XMODEM>::calculate(tag.as_bytes()) % 16_384
+    }
+
+    pub fn link(&self) -> String {
+        format!("l:{}", self.0)
+    }
+
+    pub fn other_link(&self) -> String {
+        format!("l:{}:2", self.0)
+    }
+
+    pub fn third_link(&self) -> String {
+        format!("l:{}:3", self.0)
+    }
+
+    pub fn clicks(&self) -> String {
+        format!("clicks:{}", self.0)
+    }
+
+    pub fn index(&self) -> String {
+        format!("owner:{}", self.0)
+    }
+
+    pub fn otp(&self) -> String {
+        format!("otp:{}", self.0)
+    }
+
+    pub fn mails(&self) -> String {
+        format!("mails:{}", self.0)
+    }
+
+    /// The real key would take a guess from others.
+    pub fn guesses(&self) -> String {
+        format!("mails:{}:guesses", self.0)
+    }
+
+    pub fn idempotency(&self) -> String {
+        format!("idempotency:{}", self.0)
+    }
+
+    /// The real key would show the trial to others.
+    pub fn instances(&self) -> String {
+        format!("idempotency:{}:instances", self.0)
+    }
+
+    pub fn hash(&self) -> String {
+        format!("key:{}", self.0)
+    }
+
+    pub fn set(&self) -> String {
+        format!("tags:{}", self.0)
+    }
+
+    pub fn sorted(&self) -> String {
+        format!("tag:{}:sorted", self.0)
+    }
+
+    pub fn text(&self) -> String {
+        format!("session:{}", self.0)
+    }
+
+    /// All of them, the parts of the index among them.
+    pub fn all(&self) -> Vec<String> {
+        let parts = [1, 2, 4].map(|start| index_part(&self.index(), start));
+        [
+            self.link(),
+            self.other_link(),
+            self.third_link(),
+            self.clicks(),
+            self.index(),
+            self.otp(),
+            self.mails(),
+            self.guesses(),
+            self.idempotency(),
+            self.instances(),
+            self.hash(),
+            self.set(),
+            self.sorted(),
+            self.text(),
+        ]
+        .into_iter()
+        .chain(parts)
+        .collect()
+    }
 }
 
 /// The message that a link changed to `version`.

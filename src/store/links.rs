@@ -19,7 +19,7 @@ use crate::{
 };
 
 pub(super) static CREATE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/create_link.lua")));
-static CHANGE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/change_link.lua")));
+pub(super) static CHANGE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/change_link.lua")));
 
 /// How often a change is tried again because another one was faster.
 const RACES_MAX: usize = 8;

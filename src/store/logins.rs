@@ -20,11 +20,11 @@ use crate::{
     metrics::Operation,
 };
 
-static TAKE_MAIL: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/take_mail.lua")));
-static ACCEPT_OTP: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/accept_otp.lua")));
-static TRY_OTP: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/try_otp.lua")));
-static TAKE_GUESS: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/take_guess.lua")));
-static RETURN_GUESS: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/return_guess.lua")));
+pub(super) static TAKE_MAIL: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/take_mail.lua")));
+pub(super) static ACCEPT_OTP: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/accept_otp.lua")));
+pub(super) static TRY_OTP: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/try_otp.lua")));
+pub(super) static TAKE_GUESS: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/take_guess.lua")));
+pub(super) static RETURN_GUESS: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/return_guess.lua")));
 
 /// In which mails and wrong guesses are counted.
 const WINDOW: Duration = Duration::from_secs(3600);

@@ -12,6 +12,7 @@ mod cluster;
 mod connect;
 mod connection;
 mod embedded;
+mod engine;
 mod idempotency;
 mod index;
 mod instances;
@@ -36,7 +37,7 @@ mod wire;
 
 use std::{
     future::Future,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -53,6 +54,7 @@ use crate::{
 };
 use connect::Connector;
 use connection::Connection;
+use engine::Tried;
 use pool::Pool;
 use wire::Wire;
 
@@ -69,7 +71,7 @@ pub use logins::{MailTurn, PendingLogin, Proof, Tried};
 pub use officers::ListedOfficer;
 pub use repair::Repaired;
 pub use resolve::{Described, Lane, Resolved};
-pub use safety::Safety;
+pub use safety::{Found, Safety};
 pub use sessions::{FoundSession, Session};
 pub use trail::LoginFailure;
 pub use uploads::{UPLOAD_KEPT_FOR, Upload};
@@ -183,6 +185,8 @@ pub struct Store {
     audit: Arc<Audit>,
     outlines: Arc<outlines::Outlines>,
     key_relations: Arc<api_keys::Relations>,
+    /// The servers that were tried last, and the result.
+    tried: Arc<Mutex<Option<(String, Tried)>>>,
 }
 
 /// The control plane's way to Redis.
@@ -212,7 +216,8 @@ impl Store {
         let lookup_timeout = config.redis.lookup_timeout;
         let outlines = Arc::new(outlines::Outlines::new());
         let key_relations = Arc::new(api_keys::Relations::new(api_keys::RELATIONS_MAX));
-        Ok(Self { connector, control, lookup_timeout, metrics, audit: Arc::new(audit), outlines, key_relations })
+        let tried = Arc::default();
+        Ok(Self { connector, control, lookup_timeout, metrics, audit: Arc::new(audit), outlines, key_relations, tried })
     }
 
     /// Where changes are written down, for whoever has to open the file anew.

@@ -1,28 +1,44 @@
-//! Whether Redis is set so that it keeps what it acknowledged: nothing evicted, everything persisted.
+//! Whether Redis keeps what it acknowledged (nothing evicted, everything persisted), and can do what Merlink needs.
 //!
-//! Read from INFO, since managed services often forbid CONFIG. Measured: with `allkeys-lru`, 3,136 of 20,000 acknowledged records were
-//! dropped without a word; with `appendfsync everysec`, a kill of Redis lost acknowledged writes in 1 case of 6.
+//! Settings are read from INFO, since managed services often forbid CONFIG. Measured: with `allkeys-lru`, 3,136 of 20,000 acknowledged
+//! records were dropped without a word; with `appendfsync everysec`, a kill of Redis lost acknowledged writes in 1 case of 6. Abilities
+//! are tried, see `engine.rs`.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind, cmd};
 
-use super::{Store, StoreError, connection::Primary};
-use crate::metrics::Operation;
+use super::{
+    Store, StoreError,
+    connection::Primary,
+    engine::{Engine, Tried},
+};
+use crate::{config::Danger, metrics::Operation};
 
 /// What was found out about Redis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Safety {
-    pub version: String,
-    /// Reasons why links or clicks may be lost although acknowledged. Each says what to do.
-    pub dangers: Vec<String>,
+    /// Name and version of each engine among the primaries, as `Valkey 9.1.2`.
+    pub engines: Vec<String>,
+    /// Reasons why links or clicks may be lost although acknowledged, or why Merlink can't work. Each says what to do.
+    pub dangers: Vec<Found>,
     /// What weakens the promise without breaking it.
     pub weaknesses: Vec<String>,
+    /// What the engine lacks and Merlink does without.
+    pub without: Vec<String>,
     /// Of all primaries together: what they use, and what they may use.
     pub memory_bytes: u64,
     pub memory_bytes_max: u64,
 }
 
+/// A danger that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// `None`: it can't be accepted.
+    pub danger: Option<Danger>,
+    pub reason: String,
+}
+
 impl Store {
-    /// Reads the settings that the promises rest on, from every server that takes writes.
+    /// Reads the settings that the promises rest on, from every server that takes writes, and tries what a new one can do.
     ///
     /// # Errors
     ///
@@ -41,20 +57,30 @@ impl Store {
                     // Forbidden by many managed services: then it isn't known, and INFO has to do.
                     let fsync: Option<Vec<String>> = redis.ask_primary(&primary, ask_fsync).await.ok();
                     let fsync = fsync.and_then(|pair| pair.into_iter().nth(1));
-                    judged.push(judge(&info, fsync.as_deref()).at(&primary));
+                    judged.push((judge(&info, fsync.as_deref()).at(&primary), server(&info)));
                 }
                 Ok(judged)
             })
             .await?;
-        Ok(judged.into_iter().reduce(Safety::and).unwrap_or_default())
+        let (judged, mut servers): (Vec<Safety>, Vec<String>) = judged.into_iter().unzip();
+        servers.sort_unstable();
+        let safety = judged.into_iter().reduce(Safety::and).unwrap_or_default();
+        Ok(safety.and_tried(self.try_engine(&servers.join(" ")).await?))
     }
 }
 
 impl Safety {
+    /// The reasons that aren't among the accepted dangers: with one of them Merlink doesn't start.
+    pub fn refused(&self, accepted: &[Danger]) -> Vec<String> {
+        let is_accepted = |found: &&Found| found.danger.is_some_and(|danger| accepted.contains(&danger));
+        self.dangers.iter().filter(|found| !is_accepted(found)).map(|found| found.reason.clone()).collect()
+    }
+
     /// Says of which server of a Cluster this is.
     fn at(mut self, primary: &Primary) -> Self {
         if let Primary::OfCluster { host, port } = primary {
-            for reason in self.dangers.iter_mut().chain(&mut self.weaknesses) {
+            let reasons = self.dangers.iter_mut().map(|found| &mut found.reason).chain(&mut self.weaknesses);
+            for reason in reasons {
                 reason.insert_str(0, &format!("{host}:{port}: "));
             }
         }
@@ -62,47 +88,88 @@ impl Safety {
     }
 
     fn and(mut self, other: Self) -> Self {
+        self.engines.extend(other.engines);
+        self.engines.sort_unstable();
+        self.engines.dedup();
         self.dangers.extend(other.dangers);
         self.weaknesses.extend(other.weaknesses);
         self.memory_bytes += other.memory_bytes;
         self.memory_bytes_max += other.memory_bytes_max;
         self
     }
+
+    fn and_tried(mut self, tried: Tried) -> Self {
+        let engines = self.engines.join(", ");
+        self.dangers.extend(tried.missing.into_iter().map(|missing| Found {
+            danger: None,
+            reason: format!(
+                "{engines} lacks what Merlink needs. Give Merlink's user the rights in deploy/redis-acl.conf, or use Valkey, or Redis 7.0 or \
+                 later. Failed: {missing}"
+            ),
+        }));
+        self.weaknesses.extend(
+            tried.untried.into_iter().map(|untried| format!("Redis couldn't be tried out at present: {untried}")),
+        );
+        self.without.extend(tried.without);
+        self
+    }
 }
 
 /// What INFO says of something; empty when nothing.
-fn field<'a>(info: &'a str, name: &str) -> &'a str {
+pub fn field<'a>(info: &'a str, name: &str) -> &'a str {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
+}
+
+/// Names a server and its program; another after each failover, restart and upgrade.
+fn server(info: &str) -> String {
+    format!("{}/{}", field(info, "run_id"), engine(info))
+}
+
+fn engine(info: &str) -> Engine {
+    Engine::of(|name| field(info, name).to_owned())
 }
 
 fn judge(info: &str, fsync: Option<&str>) -> Safety {
     let field = |name: &str| field(info, name);
     let bytes = |name: &str| field(name).parse().ok().filter(|bytes| *bytes > 0);
+    let engine = engine(info);
     let mut safety = Safety {
-        version: field("redis_version").to_owned(),
+        engines: vec![engine.to_string()],
         memory_bytes: bytes("used_memory").unwrap_or_default(),
         memory_bytes_max: bytes("maxmemory").or_else(|| bytes("total_system_memory")).unwrap_or_default(),
         ..Safety::default()
     };
+    let mut found = |danger: Option<Danger>, reason: String| {
+        let accept = danger.map(|danger| format!(", or start with redis.allow_unsafe = [\"{}\"].", danger.name()));
+        safety.dangers.push(Found { danger, reason: reason + &accept.unwrap_or_else(|| ".".to_owned()) });
+    };
+    if engine.is_too_old() {
+        found(None, format!("{engine} is too old. Upgrade it to Redis 7.0 or later, or to Valkey"));
+    }
     let policy = field("maxmemory_policy");
     if !policy.is_empty() && policy != "noeviction" {
-        safety.dangers.push(format!(
-            "Redis may evict links: maxmemory-policy is {policy}. Set it to noeviction, or start with redis.allow_unsafe = true."
-        ));
-    }
-    if field("aof_enabled") != "1" {
-        safety.dangers.push(
-            "Redis loses what it acknowledged when it stops: appendonly is off. Set it to yes, or start with redis.allow_unsafe = true."
-                .to_owned(),
+        found(
+            Some(Danger::Eviction),
+            format!("Redis may evict links: maxmemory-policy is {policy}. Set it to noeviction"),
         );
-    } else if fsync.is_some_and(|fsync| fsync != "always") {
-        safety.weaknesses.push(format!(
-            "Redis may lose the last second of links when it dies: appendfsync is {}. Set it to always; redirects don't write to Redis.",
-            fsync.unwrap_or_default()
-        ));
+    }
+    let is_persisted = field("aof_enabled") == "1";
+    if !is_persisted {
+        found(
+            Some(Danger::NoPersistence),
+            "Redis loses what it acknowledged when it stops: appendonly is off. Set it to yes".to_owned(),
+        );
     }
     if field("aof_last_write_status") == "err" {
-        safety.dangers.push("Redis can't write its append-only file: see its log and its disk.".to_owned());
+        found(
+            Some(Danger::FailingPersistence),
+            "Redis can't write its append-only file. See its log and its disk".to_owned(),
+        );
+    }
+    if is_persisted && let Some(lazy) = fsync.filter(|fsync| *fsync != "always") {
+        safety.weaknesses.push(format!(
+            "Redis may lose the last second of links when it dies: appendfsync is {lazy}. Set it to always; redirects don't write to Redis."
+        ));
     }
     safety
 }
@@ -117,21 +184,36 @@ mod tests {
     #[test]
     fn the_shipped_settings_are_safe() {
         let safety = judge(SAFE, Some("always"));
-        assert_eq!(safety, Safety { version: "7.0.15".to_owned(), ..Safety::default() });
+        assert_eq!(safety, Safety { engines: vec!["Redis 7.0.15".to_owned()], ..Safety::default() });
         assert_eq!(judge(SAFE, None).weaknesses.len(), 0);
     }
 
     #[test]
     fn eviction_missing_persistence_and_a_broken_file_are_dangers() {
-        for (from, to) in [
-            ("noeviction", "allkeys-lru"),
-            ("noeviction", "volatile-ttl"),
-            ("aof_enabled:1", "aof_enabled:0"),
-            ("status:ok", "status:err"),
+        for (from, to, danger) in [
+            ("noeviction", "allkeys-lru", Danger::Eviction),
+            ("noeviction", "volatile-ttl", Danger::Eviction),
+            ("aof_enabled:1", "aof_enabled:0", Danger::NoPersistence),
+            ("status:ok", "status:err", Danger::FailingPersistence),
         ] {
-            assert_eq!(judge(&SAFE.replace(from, to), Some("always")).dangers.len(), 1, "{to}");
+            let safety = judge(&SAFE.replace(from, to), Some("always"));
+            assert_eq!(safety.refused(&[]).len(), 1, "{to}");
+            assert_eq!(safety.refused(&[danger]).len(), 0, "{to}");
+            let others: Vec<Danger> = [Danger::Eviction, Danger::NoPersistence, Danger::FailingPersistence]
+                .into_iter()
+                .filter(|other| *other != danger)
+                .collect();
+            assert_eq!(safety.refused(&others).len(), 1, "{to}");
         }
         assert_eq!(judge("redis_version:7\n", None).dangers.len(), 1);
+    }
+
+    #[test]
+    fn a_redis_that_is_too_old_or_lacks_something_is_refused_whatever_is_accepted() {
+        let all = [Danger::Eviction, Danger::NoPersistence, Danger::FailingPersistence];
+        assert_eq!(judge(&SAFE.replace("7.0.15", "6.2.14"), None).refused(&all).len(), 1);
+        let lacking = Tried { missing: vec!["change_link.lua: ERR".to_owned()], ..Tried::default() };
+        assert_eq!(judge(SAFE, None).and_tried(lacking).refused(&all).len(), 1);
     }
 
     #[test]

@@ -72,6 +72,7 @@ mod browser_safety;
 mod cluster;
 mod concurrency;
 mod damage;
+mod engines;
 mod faults;
 mod histories;
 mod hostile;

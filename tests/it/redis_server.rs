@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     net::{SocketAddr, TcpListener},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -24,6 +25,7 @@ const SAFE: [(&str, &str); 5] = [
 ];
 
 pub struct RedisServer {
+    program: PathBuf,
     child: Option<Child>,
     directory: TempDir,
     socket: PathBuf,
@@ -56,8 +58,27 @@ impl RedisServer {
 
     /// Starts one that listens on this socket.
     pub fn on(directory: TempDir, socket: PathBuf, options: &[(&str, &str)]) -> Self {
+        Self::run(PathBuf::from("redis-server"), directory, socket, options)
+    }
+
+    /// Starts another program than the one on the PATH.
+    pub fn of(program: &Path) -> Self {
+        let directory = TempDir::new().expect("a temporary directory can be made");
+        let socket = directory.path().join("redis.sock");
+        Self::run(program.to_owned(), directory, socket, &[])
+    }
+
+    /// Starts a copy of redis-server in which one text in its program, which ends with a NUL, is another.
+    pub fn altered(from: &str, to: &str) -> Self {
+        let directory = TempDir::new().expect("a temporary directory can be made");
+        let program = alter(directory.path(), from, to);
+        let socket = directory.path().join("redis.sock");
+        Self::run(program, directory, socket, &[])
+    }
+
+    fn run(program: PathBuf, directory: TempDir, socket: PathBuf, options: &[(&str, &str)]) -> Self {
         let options = SAFE.iter().chain(options).map(|&(name, value)| (name.into(), value.into())).collect();
-        let mut server = Self { child: None, directory, socket, options, tcp: None };
+        let mut server = Self { program, child: None, directory, socket, options, tcp: None };
         server.start_again();
         server
     }
@@ -76,7 +97,7 @@ impl RedisServer {
     /// The same without waiting until it has read its files.
     pub fn begin_again(&mut self) {
         assert!(self.child.is_none(), "it runs already");
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(&self.program);
         command.args(["--port", "0", "--unixsocket"]).arg(&self.socket).arg("--dir").arg(self.directory.path());
         for (name, value) in &self.options {
             command.arg(format!("--{name}")).arg(value);
@@ -137,6 +158,29 @@ impl Drop for RedisServer {
     }
 }
 
+/// The redis-server that is on the PATH.
+pub fn program() -> PathBuf {
+    let path = std::env::var_os("PATH").expect("there is a PATH");
+    let programs = std::env::split_paths(&path).map(|folder| folder.join("redis-server"));
+    programs.into_iter().find(|program| program.is_file()).expect("redis-server is installed")
+}
+
+/// Copies redis-server into this folder, with one text in it changed to another of the same length.
+fn alter(folder: &Path, from: &str, to: &str) -> PathBuf {
+    assert_eq!(from.len(), to.len(), "what follows stays where it is");
+    let mut bytes = fs::read(program()).expect("redis-server can be read");
+    let whole = format!("\0{from}\0").into_bytes();
+    let places: Vec<usize> = (0..bytes.len() - whole.len()).filter(|&at| bytes[at..].starts_with(&whole)).collect();
+    assert!(!places.is_empty(), "redis-server has no {from:?} in it");
+    for at in places {
+        bytes[at + 1..=at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    let copy = folder.join("redis-server");
+    fs::write(&copy, bytes).expect("the temporary directory can be written");
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("ours can be changed");
+    copy
+}
+
 /// A loopback address that nobody listens on.
 pub fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("loopback has a free port")
@@ -189,7 +233,7 @@ pub fn cut_tail(file: &Path, bytes: u64) {
 pub fn mend(folder: &Path) {
     let mut checker = Command::new("redis-check-aof")
         .arg("--fix")
-        .arg(folder.join("appendonlydir/appendonly.aof.manifest"))
+        .arg(append_only_file(folder))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -52,7 +52,8 @@ fn a_bad_setting_in_the_environment_is_named_too() {
         ("redis.url", "redis://", &["MERLINK_REDIS__URL", "redis://h:6379/0"]),
         ("redis.url", "redis+unix://", &["MERLINK_REDIS__URL", "redis+unix:///run/redis.sock"]),
         ("officers.email_domains", "", &["MERLINK_OFFICERS__EMAIL_DOMAINS", "officers.email_domains", "*.gov.sg"]),
-        ("redis.allow_unsafe", "perhaps", &["ALLOW_UNSAFE", "true", "false"]),
+        ("redis.allow_unsafe", "perhaps", &["ALLOW_UNSAFE", "true", "false", "eviction", "no-persistence"]),
+        ("redis.allow_unsafe", "eviction,fire", &["ALLOW_UNSAFE", "fire"]),
         ("public.listen", "nowhere", &["LISTEN", "nowhere"]),
         ("public.trusted_proxies", "127.0.0.1/33", &["TRUSTED_PROXIES", "127.0.0.1/33"]),
         ("limits.api_per_minute", "-1", &["API_PER_MINUTE"]),
@@ -171,6 +172,29 @@ fn an_unsafe_redis_stops_the_start_unless_the_operator_allows_it() {
         server.officer("amy@agency.gov.sg").creates("form", "https://example.com");
         server.follow("form").assert_redirects("served nevertheless", "https://example.com");
     }
+}
+
+#[test]
+fn dangers_of_redis_are_accepted_one_by_one() {
+    let (eviction, no_persistence) = (("maxmemory-policy", "allkeys-lru"), ("appendonly", "no"));
+    let redis = RedisServer::with(&[eviction, no_persistence]);
+    for accepted in ["eviction", "no-persistence", "failing-persistence"] {
+        let ran = Home::new().set("redis.url", redis.url()).set("redis.allow_unsafe", accepted).run(&["serve"]);
+        ran.assert_code(1);
+        let refused: Vec<&str> = ran.stderr.lines().filter(|line| line.contains("ERROR")).collect();
+        for (danger, word) in [("eviction", "maxmemory-policy"), ("no-persistence", "appendonly")] {
+            assert_eq!(refused.concat().contains(word), danger != accepted, "{accepted} is accepted: {ran}");
+        }
+    }
+    let home = Home::new().set("redis.url", redis.url());
+    let file = home.write("merlink.toml", "[redis]\nallow_unsafe = [\"eviction\", \"no-persistence\"]\n");
+    let server = home.start_with(&["--config", file.to_str().expect("the path is text")]);
+    for about in ["maxmemory-policy", "appendonly"] {
+        server.expect_log(about);
+    }
+    assert_eq!(server.operator("/readyz").send().status, 200);
+    let refused = server.home().run(&["check"]);
+    refused.assert_code(1).assert_names(&["[\"eviction\"]", "[\"no-persistence\"]"]);
 }
 
 #[test]
