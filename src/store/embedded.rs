@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{DEADLINE, Store, StoreError, connect};
+use super::{DEADLINE, Store, StoreError, connect, engine::Engine};
 use crate::{
     config::{self, Config},
     metrics::Operation,
@@ -69,6 +69,10 @@ pub enum EmbeddedError {
     File(PathBuf, #[source] io::Error),
     #[error("{program} ended while starting ({status}); its log, {log}, says: {last_words}")]
     Ended { program: String, status: String, log: PathBuf, last_words: String },
+    #[error(
+        "{program} is too old ({version}): Merlink needs Redis 7.0 or later, or Valkey. Upgrade it, or set redis.url"
+    )]
+    TooOld { program: String, version: Engine },
     #[error("something listens on {0} but doesn't answer as Redis: stop it first")]
     Deaf(PathBuf),
 }
@@ -214,8 +218,15 @@ impl Embedded {
     }
 
     /// Keeps a copy of the append-only file, then has the checking program that comes with the server cut the torn tail off.
+    ///
+    /// The program gets the last file instead of the manifest: given that, Valkey 9 takes its own snapshot for damaged, since its files begin
+    /// with another word than Redis' (9.1.2).
     async fn cut_torn_tail(&self) -> Result<(), EmbeddedError> {
         let files = self.folder.join("appendonlydir");
+        let manifest = files.join("appendonly.aof.manifest");
+        let text = fs::read_to_string(&manifest).map_err(|error| file_error(&manifest, error))?;
+        let torn = last_file(&text)
+            .ok_or_else(|| file_error(&manifest, io::Error::new(io::ErrorKind::InvalidData, "it names no file")))?;
         let copy = self.folder.join("appendonlydir.torn");
         copy_files(&files, &copy).map_err(|error| file_error(&copy, error))?;
         let name = self.program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -223,7 +234,7 @@ impl Embedded {
         let run = async {
             let mut child = Command::new(&checker)
                 .arg("--fix")
-                .arg(files.join("appendonly.aof.manifest"))
+                .arg(files.join(torn))
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
@@ -275,11 +286,16 @@ impl Embedded {
             if let Server::Ours(child) = &mut self.server
                 && let Ok(Some(status)) = child.try_wait()
             {
-                return Err(EmbeddedError::Ended {
-                    program: self.program.display().to_string(),
-                    status: status.to_string(),
-                    log: self.log(),
-                    last_words: last_line(&self.log()),
+                let program = self.program.display().to_string();
+                return Err(match version_of(&self.program).await.filter(Engine::is_too_old) {
+                    // It doesn't know some of the settings, and says so only to a terminal.
+                    Some(version) => EmbeddedError::TooOld { program, version },
+                    None => EmbeddedError::Ended {
+                        program,
+                        status: status.to_string(),
+                        log: self.log(),
+                        last_words: last_line(&self.log()),
+                    },
                 });
             }
             sleep(POLL).await;
@@ -337,6 +353,15 @@ fn find_program() -> Option<PathBuf> {
     })
 }
 
+/// Asks the program for its version: `Redis server v=7.0.15 sha=…`.
+async fn version_of(program: &Path) -> Option<Engine> {
+    let said = Command::new(program).arg("--version").stdin(Stdio::null()).output().await.ok()?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let name = said.split(' ').next()?.to_owned();
+    let version = said.split("v=").nth(1)?.split(' ').next()?.to_owned();
+    Some(Engine { name, version })
+}
+
 fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
@@ -349,6 +374,11 @@ fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
         fs::copy(entry.path(), to.join(entry.file_name()))?;
     }
     Ok(())
+}
+
+/// The file that is being written, by the manifest: each line of it is `file NAME seq NUMBER type TYPE`.
+fn last_file(manifest: &str) -> Option<&str> {
+    manifest.lines().rev().find_map(|line| line.strip_prefix("file ")?.split(' ').next())
 }
 
 /// The last line of a log that may be long, and may hold anything.
