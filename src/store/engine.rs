@@ -97,7 +97,9 @@ impl Store {
             timeout(SILENCE, async { self.connector.subscribe(LINKS_CHANNEL, |_: &str| {}).await?.prove().await });
         match subscribed.await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) if is_lasting(&error) => tried.missing.push(reason("SUBSCRIBE over RESP3", &error)),
+            Ok(Err(error)) if is_lasting_for_subscriptions(&error) => {
+                tried.missing.push(reason("SUBSCRIBE over RESP3", &error));
+            }
             Ok(Err(error)) => tried.untried.push(reason("SUBSCRIBE", &error)),
             Err(_) => tried.untried.push("SUBSCRIBE: no answer".to_owned()),
         }
@@ -191,7 +193,7 @@ async fn try_shard(redis: &mut Connection, shard: &Shard) -> Result<Tried, Redis
             // One of many commands that a full memory, say, refuses.
             (Err(error), _) if tried.untried.is_empty() => tried.untried.push(reason(step.what, &error)),
             (Ok(answer), Some(expected)) if answer != *expected => {
-                wrong.push(format!("{}: the answer is {answer:?} instead of {expected:?}", step.what));
+                wrong.push(reason(step.what, &format!("the answer is {answer:?} instead of {expected:?}")));
             }
             (Err(_) | Ok(_), _) => {}
         }
@@ -313,11 +315,16 @@ fn command(words: &[&str]) -> Cmd {
 
 /// The engine will refuse this tomorrow too, unlike what a full disk or a failover brings about.
 fn is_lasting(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::RESP3NotSupported || matches!(error.code(), Some("ERR" | "NOPERM" | "NOPROTO"))
+    matches!(error.code(), Some("ERR" | "NOPERM"))
 }
 
-fn reason(what: &str, error: &RedisError) -> String {
-    let reason: String = error.to_string().chars().take(REASON_CHARS_MAX).collect();
+/// The same for a connection that is opened for it: `ERR` may also be the number of clients.
+fn is_lasting_for_subscriptions(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::RESP3NotSupported || matches!(error.code(), Some("NOPERM" | "NOPROTO"))
+}
+
+fn reason(what: &str, why: &impl fmt::Display) -> String {
+    let reason: String = why.to_string().chars().take(REASON_CHARS_MAX).collect();
     format!("{what}: {reason}")
 }
 
