@@ -69,7 +69,7 @@ impl fmt::Display for Engine {
 
 /// The result of trials, of all primaries together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tried {
+pub struct Trial {
     /// What failed and Merlink can't work without, with the engine's reason.
     pub missing: Vec<String>,
     /// What is missing and Merlink does without.
@@ -80,7 +80,7 @@ pub struct Tried {
 
 impl Store {
     /// Tries what the engine can do, unless `servers`, which names all primaries, is who was tried last.
-    pub(super) async fn try_engine(&self, servers: &str) -> Result<Tried, StoreError> {
+    pub(super) async fn try_engine(&self, servers: &str) -> Result<Trial, StoreError> {
         let lock = || self.tried.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, tried)) = &*lock()
             && known == servers
@@ -88,7 +88,7 @@ impl Store {
             return Ok(tried.clone());
         }
         let shards = self.ask(Operation::Ping, async |redis| shards(redis).await).await?;
-        let mut tried = Tried::default();
+        let mut tried = Trial::default();
         for shard in shards {
             let found = self.ask(Operation::Ping, async |redis| try_shard(redis, &shard).await).await?;
             tried.add(found, &shard.name);
@@ -110,7 +110,7 @@ impl Store {
     }
 }
 
-impl Tried {
+impl Trial {
     /// Adds what was found on `shard`, an empty name where there is only one.
     fn add(&mut self, other: Self, shard: &str) {
         let of_shard = |reason: String| if shard.is_empty() { reason } else { format!("{shard}: {reason}") };
@@ -167,7 +167,7 @@ struct Step {
     expected: Option<Value>,
 }
 
-async fn try_shard(redis: &mut Connection, shard: &Shard) -> Result<Tried, RedisError> {
+async fn try_shard(redis: &mut Connection, shard: &Shard) -> Result<Trial, RedisError> {
     let mut steps = Vec::new();
     if matches!(redis, Connection::Node(_)) {
         steps.push(Step { what: "SCRIPT LOAD", command: links::CREATE.load(), expected: None });
@@ -185,7 +185,7 @@ async fn try_shard(redis: &mut Connection, shard: &Shard) -> Result<Tried, Redis
     let commands = steps.iter().map(|step| step.command.clone()).chain([set_repl]).collect();
     let mut answers = redis.in_one_slot(commands).await?;
     let has_set_repl = answers.pop();
-    let mut tried = Tried::default();
+    let mut tried = Trial::default();
     let mut wrong = Vec::new();
     for (step, answer) in steps.iter().zip(answers) {
         match (answer.extract_error(), &step.expected) {

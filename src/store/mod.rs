@@ -54,7 +54,7 @@ use crate::{
 };
 use connect::Connector;
 use connection::Connection;
-use engine::Tried;
+use engine::Trial;
 use pool::Pool;
 use wire::Wire;
 
@@ -186,7 +186,7 @@ pub struct Store {
     outlines: Arc<outlines::Outlines>,
     key_relations: Arc<api_keys::Relations>,
     /// The servers that were tried last, and the result.
-    tried: Arc<Mutex<Option<(String, Tried)>>>,
+    tried: Arc<Mutex<Option<(String, Trial)>>>,
 }
 
 /// The control plane's way to Redis.

@@ -9,7 +9,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind, cmd};
 use super::{
     Store, StoreError,
     connection::Primary,
-    engine::{Engine, Tried},
+    engine::{Engine, Trial},
 };
 use crate::{config::Danger, metrics::Operation};
 
@@ -98,7 +98,7 @@ impl Safety {
         self
     }
 
-    fn and_tried(mut self, tried: Tried) -> Self {
+    fn and_tried(mut self, tried: Trial) -> Self {
         let engines = self.engines.join(", ");
         self.dangers.extend(tried.missing.into_iter().map(|missing| Found {
             danger: None,
@@ -212,7 +212,7 @@ mod tests {
     fn a_redis_that_is_too_old_or_lacks_something_is_refused_whatever_is_accepted() {
         let all = [Danger::Eviction, Danger::NoPersistence, Danger::FailingPersistence];
         assert_eq!(judge(&SAFE.replace("7.0.15", "6.2.14"), None).refused(&all).len(), 1);
-        let lacking = Tried { missing: vec!["change_link.lua: ERR".to_owned()], ..Tried::default() };
+        let lacking = Trial { missing: vec!["change_link.lua: ERR".to_owned()], ..Trial::default() };
         assert_eq!(judge(SAFE, None).and_tried(lacking).refused(&all).len(), 1);
     }
 
