@@ -4,7 +4,7 @@
 //! its own connection (`subscription.rs`): an answer shows that every message sent before it has arrived. One second without an answer and
 //! nothing is proven any more.
 
-use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
 
 use redis::cmd;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -23,9 +23,10 @@ const RETRY: Duration = Duration::from_millis(100);
 
 /// Between two looks at the lineages of a Cluster's data.
 const LINEAGE_POLL: Duration = Duration::from_secs(1);
+const LINEAGE_POLL_IN_TROUBLE: Duration = Duration::from_secs(5);
 
-/// A primary and the lineage of its data.
-type Lineage = (Primary, String);
+/// The lineage of each primary's data, as [`lineage_in`] has it.
+type Lineages = BTreeMap<Primary, String>;
 
 /// Who wants to know. No call may block.
 pub trait LinkEvents: Send + Sync + 'static {
@@ -72,17 +73,14 @@ async fn subscribe(store: &Store, events: &Arc<impl LinkEvents>, down: &mut bool
     store.outlines.subscribed(true);
     events.connected();
     let mut lost = pin!(subscription.lost());
-    let mut replaced = pin!(data_replaced(store, None));
+    let mut comparing = pin!(compare_lineages(store, events));
     let mut proven_at = Instant::now();
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             reason = &mut lost => return Err(reason.into()),
-            lineages = &mut replaced => {
-                resume(store, events);
-                replaced.set(data_replaced(store, Some(lineages)));
-            }
+            never = &mut comparing => match never {},
             _ = heartbeat.tick() => {
                 let patience = SILENCE.saturating_sub(proven_at.elapsed());
                 match timeout(patience, subscription.prove()).await.map_err(|_| silent())?? {
@@ -95,35 +93,41 @@ async fn subscribe(store: &Store, events: &Arc<impl LinkEvents>, down: &mut bool
     }
 }
 
-/// Resolves with the lineages of a Cluster's data when one of them is no longer as known: a server was restarted or restored, which the epoch of
-/// the Cluster doesn't show. One Redis and a primary prove theirs with each heartbeat. A server that is away is compared once it is back.
-async fn data_replaced(store: &Store, mut known: Option<Vec<Lineage>>) -> Vec<Lineage> {
+/// Begins a new period of proof whenever a server of a Cluster has other data than before: it was restarted or restored, which the Cluster's epoch
+/// doesn't show. One Redis and a primary prove their lineage with each heartbeat. A server that is away is compared once it is back; until then
+/// nothing changes for the links of its slots, which are served from memory.
+async fn compare_lineages(store: &Store, events: &Arc<impl LinkEvents>) -> Infallible {
     if !store.connector.is_cluster() {
         return pending().await;
     }
+    let mut known = Lineages::new();
     loop {
-        if let Ok(now) = store.lineages().await {
-            if known.as_ref().is_some_and(|known| *known != now) {
-                return now;
-            }
-            known = Some(now);
+        // A server that hangs holds up the Cluster's client, so it isn't asked as often.
+        let Ok(now) = store.lineages().await else {
+            sleep(LINEAGE_POLL_IN_TROUBLE).await;
+            continue;
+        };
+        let is_other =
+            |(primary, lineage): (&Primary, &String)| known.get(primary).is_some_and(|known| known != lineage);
+        if now.iter().any(is_other) {
+            resume(store, events);
         }
+        known.extend(now);
         sleep(LINEAGE_POLL).await;
     }
 }
 
 impl Store {
-    /// The lineage of each primary's data, in a fixed order.
-    async fn lineages(&self) -> Result<Vec<Lineage>, StoreError> {
+    /// The lineage of each primary's data.
+    async fn lineages(&self) -> Result<Lineages, StoreError> {
         self.ask(Operation::Ping, async |redis| {
-            let mut lineages = Vec::new();
+            let mut lineages = Lineages::new();
             for primary in redis.primaries().await? {
                 let mut info = cmd("INFO");
                 info.arg("replication");
                 let info: String = redis.ask_primary(&primary, info).await?;
-                lineages.push((primary, lineage_in(&info).to_owned()));
+                lineages.insert(primary, lineage_in(&info).to_owned());
             }
-            lineages.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
             Ok(lineages)
         })
         .await
