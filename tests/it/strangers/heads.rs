@@ -42,7 +42,7 @@ fn paths() -> Vec<String> {
     let routed = routed.flat_map(|paths| paths.split('"').skip(1).step_by(2));
     let mut paths: Vec<String> = routed
         .map(|path| {
-            ["{code}", "{shortUrl}", "{name}", "{id}", "{rest:.*}"]
+            ["{code}", "{shortUrl}", "{name}", "{id}", "{secret}", "{rest:.*}"]
                 .iter()
                 .fold(path.to_owned(), |path, parameter| path.replace(parameter, "form"))
         })
