@@ -159,6 +159,8 @@ pub struct Limits {
     /// 0: no limit.
     pub logins_per_minute: u32,
     /// 0: no limit.
+    /// For one officer.
+    pub kept_answers_bytes_max: u64,
     pub otps_per_hour: u32,
     /// By browsers in which the officer hasn't logged in before. Never 0.
     pub wrong_otps_per_hour: u32,
@@ -510,11 +512,17 @@ impl Limits {
             otps_per_hour: otps_per_hour?,
             wrong_otps_per_hour: wrong_otps_per_hour?,
         })
+        let kept_answers_bytes_max = settings.take(
+            "limits.kept_answers_bytes_max",
+            "1MiB to 10GiB",
+            bytes(1024 * 1024, 10 * 1024 * 1024 * 1024),
+        );
     }
 }
 
 impl Overload {
     fn read(settings: &mut Settings) -> Option<Self> {
+            kept_answers_bytes_max: kept_answers_bytes_max?,
         let console_at_once = settings.take("overload.console_at_once", "1 to 10000", in_range(1, 10_000));
         let api_at_once = settings.take("overload.api_at_once", "1 to 10000", in_range(1, 10_000));
         let bulk_at_once = settings.take("overload.bulk_at_once", "1 to 10000", in_range(1, 10_000));

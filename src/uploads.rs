@@ -22,7 +22,7 @@ use crate::{
         write::push_cells,
     },
     state::App,
-    store::{Actor, Answer, Begun, Held, Progress, StoreError, Upload},
+    store::{Actor, Answer, Begun, Held, Progress, Quota, StoreError, Upload},
 };
 
 /// A thousand rows with targets of the greatest length.
@@ -33,6 +33,11 @@ const WORK_TIME_MAX: Duration = Duration::from_secs(10);
 /// A repetition waits for the first, and when that has died, for its lease to end.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 const WAIT_STEP: Duration = Duration::from_millis(50);
+
+/// Of a cell that an outcome repeats: no code or target that can be created is longer.
+const CELL_CHARS_MAX: usize = 2_100;
+/// Of the names of columns that mean nothing, which a preview repeats.
+const IGNORED_CHARS_MAX: usize = 300;
 
 /// Of the name that a file has on the officer's computer.
 const NAME_CHARS_MAX: usize = 100;
@@ -98,7 +103,7 @@ pub struct Preview {
     pub name: String,
     pub rows: Vec<Outcome>,
     /// Columns that mean nothing here.
-    pub ignored: Vec<String>,
+    pub ignored: String,
     /// Confirmed once already, but broken off.
     pub is_begun: bool,
 }
@@ -109,6 +114,8 @@ pub enum Confirmed {
     Done,
     Running,
     Gone,
+    /// As much is kept for the officer as may be. Nothing was created; try again after this time.
+    OverQuota(Duration),
 }
 
 /// Why a row that is being worked on creates no link.
@@ -175,7 +182,8 @@ pub async fn look(app: &App, by: Uploader<'_>, id: &str) -> Result<State, StoreE
         Ok(Outcome::of(record, problem))
     });
     let rows = rows.collect::<Result<_, _>>()?;
-    Ok(State::Previewed(Preview { name: upload.name, rows, ignored: sheet.ignored, is_begun: begun.is_some() }))
+    let ignored = sheet.ignored.join(", ").chars().take(IGNORED_CHARS_MAX).collect();
+    Ok(State::Previewed(Preview { name: upload.name, rows, ignored, is_begun: begun.is_some() }))
 }
 
 /// Creates the links of an upload, unless that was done already. Waits for whoever is at it.
@@ -190,13 +198,15 @@ pub async fn confirm(app: &App, by: Uploader<'_>, id: &str) -> Result<Confirmed,
     }
     let Some(upload) = app.store.find_upload(by.email, id).await? else { return Ok(Confirmed::Gone) };
     let Ok(sheet) = read(app, by, &upload.file) else { return Ok(Confirmed::Gone) };
+    let quota = Quota { officer: by.email, bytes_max: app.config.limits.kept_answers_bytes_max };
     let give_up = Instant::now() + WAIT_MAX;
     let held = loop {
-        match app.store.begin_request(asker, &key, id, Timestamp::now()).await? {
+        match app.store.begin_request(asker, &key, id, quota, Timestamp::now()).await? {
             Begun::Mine(held) => break held,
             Begun::Answered(_) => return Ok(Confirmed::Done),
             // An id names one upload, and nothing else is asked under this key.
             Begun::OfAnother => return Ok(Confirmed::Gone),
+            Begun::OverQuota(wait) => return Ok(Confirmed::OverQuota(wait)),
             Begun::Running if Instant::now() >= give_up => return Ok(Confirmed::Running),
             Begun::Running => sleep(WAIT_STEP).await,
         }
@@ -315,7 +325,7 @@ pub fn report(outcomes: &[Outcome], is_done: bool, short_url: impl Fn(&str) -> S
 
 impl Outcome {
     fn of(record: &Record, problem: Option<RowProblem>) -> Self {
-        let cell = |field| record.cell(field).to_owned();
+        let cell = |field| record.cell(field).chars().take(CELL_CHARS_MAX).collect();
         Self { line: record.line, code: cell(Field::Code), target: cell(Field::TargetUrl), problem }
     }
 }

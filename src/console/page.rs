@@ -120,6 +120,8 @@ pub enum Error {
     TooMany(Duration),
     #[error("too many forms are being sent at once from one address; wait {} s", .0.as_secs())]
     TooMuchAtOnce(Duration),
+    #[error("as much is kept of the officer's uploads as may be; wait {} s", .0.as_secs())]
+    OverQuota(Duration),
     #[error("as many are searching as can")]
     Busy,
     #[error(transparent)]
@@ -148,7 +150,7 @@ impl ResponseError for Error {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::TooMany(_) | Self::TooMuchAtOnce(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooMany(_) | Self::TooMuchAtOnce(_) | Self::OverQuota(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy | Self::Store(_) | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -159,7 +161,7 @@ impl ResponseError for Error {
         let headers = response.headers_mut();
         match self {
             Self::MethodNotAllowed(allowed) => insert(headers, header::ALLOW, allowed),
-            Self::TooMany(wait) | Self::TooMuchAtOnce(wait) => {
+            Self::TooMany(wait) | Self::TooMuchAtOnce(wait) | Self::OverQuota(wait) => {
                 insert(headers, header::RETRY_AFTER, &wait.as_secs().max(1).to_string());
             }
             Self::Busy | Self::Store(_) => insert(headers, header::RETRY_AFTER, &RETRY_AFTER_OUTAGE_S.to_string()),
@@ -202,6 +204,9 @@ impl Error {
             }
             Self::TooMuchAtOnce(_) => {
                 said(words.problem_flood_title(), words.problem_flood(), Some(words.problem_crowded_next()))
+            }
+            Self::OverQuota(_) => {
+                said(words.problem_quota_title(), words.problem_quota(), Some(words.problem_quota_next()))
             }
             Self::Busy => said(words.problem_busy_title(), words.problem_busy(), Some(words.problem_busy_next())),
             Self::Store(_) => {

@@ -233,6 +233,8 @@ fn scripts(scratch: &Scratch, several_keys: bool) -> Vec<Step> {
     let take_guess = logins::TAKE_GUESS.call_for(&[scratch.guesses()], &["1", "60000"]);
     let return_guess = logins::RETURN_GUESS.call_for(&[scratch.guesses()], &[]);
     let replace = idempotency::REPLACE.call_for(&[scratch.idempotency()], &["known", "new"]);
+    let keep = idempotency::KEEP.call_for(&[scratch.kept_bytes()], &["100", "7", "10", "76", "60000"]);
+    let drop = idempotency::DROP.call_for(&[scratch.idempotency()], &["new"]);
     let claim = instances::CLAIM.call_for(&[scratch.instances()], &["probe"]);
     let retire = instances::RETIRE.call_for(&[scratch.instances()], &["ended", "10", "20"]);
 
@@ -264,6 +266,10 @@ fn scripts(scratch: &Scratch, several_keys: bool) -> Vec<Step> {
         step("SET NX PX", &["SET", &scratch.idempotency(), "known", "NX", "PX", "60000"], Value::Okay),
         run("replace.lua", &idempotency::REPLACE, &replace, &one),
         step("replace.lua", &["GET", &scratch.idempotency()], Value::BulkString(b"new".to_vec())),
+        run("keep.lua", &idempotency::KEEP, &keep, &Value::Int(-1)),
+        step("keep.lua", &["GET", &scratch.kept_bytes()], Value::BulkString(b"100:7".to_vec())),
+        run("drop.lua", &idempotency::DROP, &drop, &one),
+        step("drop.lua", &["EXISTS", &scratch.idempotency()], Value::Int(0)),
         run("claim_instance.lua", &instances::CLAIM, &claim, &one),
         step("HSET", &["HSET", &scratch.instances(), "ended", "ended 5"], one.clone()),
         run("retire_instance.lua", &instances::RETIRE, &retire, &one),

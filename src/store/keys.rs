@@ -16,6 +16,7 @@
 //! | `keys:{email}` | set | ids of an officer's working keys, and of ended ones that aren't filed away yet. A hint, as above |
 //! | `keys:ended:{email}` | sorted set | ids of an officer's revoked and expired keys by the time they ended, in ms. A hint, as above |
 //! | `idempotency:{<asker>:<hash>}` | string, a day | a request that may be repeated, see `idempotency.rs` |
+//! | `idempotency:of:{email}` | string, a day | bytes that such requests of an officer take, by the hour: `<hours since 1970>:<bytes>`, separated by spaces |
 //! | `session:{id}` | string, expires | who is logged in, since when, and the generation of their sessions, as JSON; `id` is a hash of what the browser holds |
 //! | `session:of:{email}` | string | the generation of an officer's sessions: those of any other are over. Absent: the empty one |
 //! | `otp:{browser}` | string, expires | what a browser may log in with, see `logins.rs`; `browser` is a hash of what it holds |
@@ -231,6 +232,11 @@ pub fn idempotency(asker: &str, key: &str) -> String {
     format!("idempotency:{{{asker}:{name}}}")
 }
 
+/// What such requests of an officer take.
+pub fn kept_bytes(email: &Email) -> String {
+    format!("idempotency:of:{{{email}}}")
+}
+
 /// Keys for a trial of the engine, in one slot. They have the prefixes of real ones, so that whoever may write real ones may write these,
 /// and a name that isn't a code's nor an address's: nothing takes them for real ones.
 pub struct Scratch(String);
@@ -283,6 +289,10 @@ impl Scratch {
         format!("idempotency:{}", self.0)
     }
 
+    pub fn kept_bytes(&self) -> String {
+        format!("idempotency:{}:kept", self.0)
+    }
+
     /// The real key would show the trial to others.
     pub fn instances(&self) -> String {
         format!("idempotency:{}:instances", self.0)
@@ -317,6 +327,7 @@ impl Scratch {
             self.mails(),
             self.guesses(),
             self.idempotency(),
+            self.kept_bytes(),
             self.instances(),
             self.hash(),
             self.set(),

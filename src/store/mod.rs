@@ -63,7 +63,7 @@ pub use api_keys::{ENDED_KEPT_FOR, ENDED_KEPT_MAX, FoundKey};
 pub use bulk::{BulkCreated, Damaged, LINKS_AT_ONCE, LinkWalk};
 pub use clicks::{ALL_LINKS, ClickStore, Counted, Counter, Counts, Stretch};
 pub use embedded::{Embedded, EmbeddedError};
-pub use idempotency::{Answer, Begun, Held, Progress};
+pub use idempotency::{Answer, Begun, Held, Progress, Quota};
 pub use instances::Retired;
 pub use links::{Change, Changed, Created, ListedLink, NewLink, Reach, Revision};
 pub use list::{BrowseQuery, Browsed, Candidate, Filter, ListQuery, OrderBy, Page, Place, RankBy, Search, Sort};

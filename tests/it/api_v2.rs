@@ -153,7 +153,9 @@ impl Answer {
             }
         }
         if self.status >= 500 || self.status == 429 {
-            self.assert_retry_after(about, 60);
+            // A quota of a day takes a day, the time-outs of everything else less than a minute.
+            let is_of_a_day = self.text().contains("/problems/idempotency-quota");
+            self.assert_retry_after(about, if is_of_a_day { 25 * 60 * 60 } else { 60 });
         }
         self
     }

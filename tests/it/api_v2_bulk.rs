@@ -184,6 +184,34 @@ fn a_batch_has_1_to_1000_rows_of_a_known_form() {
 }
 
 #[test]
+fn an_answer_names_twenty_mistakes_a_row_and_a_thousand_in_all_and_counts_the_others() {
+    let server = Server::start();
+    let amy = server.program("amy@agency.gov.sg");
+    let row_with = |unknown: usize| {
+        let mut row = json!({"target_url": TARGET});
+        for number in 0..unknown {
+            row[format!("u{number}")] = json!(1);
+        }
+        row
+    };
+    let mut rows: Vec<Value> = [19, 20, 21, 577].map(row_with).into();
+    rows.extend(vec![row_with(30); 60]);
+    let answer = batch(&amy, "?dry_run=true", "application/json", &Value::Array(rows).to_string());
+    let answer = answer.assert_v2("a batch of mistakes", 200);
+    let problem = |row: usize| &answer["results"][row - 1]["problem"];
+    let named = |row: usize| problem(row)["errors"].as_array().map_or(0, Vec::len);
+    for (row, errors, omitted) in [(1, 19, json!(null)), (2, 20, json!(null)), (3, 20, json!(1)), (4, 20, json!(557))] {
+        assert_eq!((named(row), &problem(row)["errors_omitted"]), (errors, &omitted), "row {row}");
+    }
+    let detail = problem(4)["detail"].as_str().expect("a sentence");
+    assert!(detail.starts_with("577 mistakes: ") && detail.contains("and 557 more"), "{detail}");
+    assert_eq!((1..=64).map(named).sum::<usize>(), 1_000, "in all");
+    // 79 of the first four rows, 46 rows of 20, and what is left of the thousand.
+    assert_eq!((named(50), named(51), named(52)), (20, 1, 0));
+    assert_eq!(problem(64)["errors_omitted"], 30);
+}
+
+#[test]
 fn a_batch_sent_again_creates_nothing_twice() {
     let server = Server::start();
     let amy = server.program("amy@agency.gov.sg");

@@ -98,6 +98,56 @@ fn a_key_has_up_to_255_characters() {
 }
 
 #[test]
+fn what_is_kept_for_one_officer_is_bounded_and_beyond_it_nothing_is_done() {
+    let server = Server::with(&[("limits.kept_answers_bytes_max", "1MiB")]);
+    let amy = server.program("amy@agency.gov.sg");
+    let ben = server.program("ben@agency.gov.sg");
+    // Targets that can't be compressed much: an answer of some 700 kB.
+    let rows: Vec<Value> =
+        (0..400).map(|_| json!({"target_url": format!("{TARGET}/{}", nanoid::nanoid!(1_900))})).collect();
+    let rows = Value::Array(rows);
+    let small = json!({"target_url": TARGET});
+    let first = post(&amy, "/batch", "batch 1", &rows);
+    first.assert_v2("within the quota", 200);
+    let mut used = 1;
+    let refused = loop {
+        used += 1;
+        let answer = post(&amy, "/batch", &format!("batch {used}"), &rows);
+        if answer.status != 200 {
+            break answer;
+        }
+        assert!(used < 10, "the quota is never reached");
+    };
+    refused.assert_problem("over the quota", 429, "idempotency-quota");
+    refused.assert_retry_after("over the quota", 25 * 60 * 60);
+    let links = amy.codes(&[]).len();
+    post(&amy, "/links", "another", &small).assert_problem("over the quota", 429, "idempotency-quota");
+    assert_eq!(amy.codes(&[]).len(), links, "nothing was done");
+    let spare = server.program("amy@agency.gov.sg");
+    post(&spare, "/links", "another", &small).assert_problem("with another key of hers", 429, "idempotency-quota");
+    // The records of refused requests aren't kept either.
+    let mut redis = server.redis();
+    let records: Vec<String> = redis.keys("idempotency:{*").expect("Redis answers");
+    assert_eq!(records.len(), used - 1);
+    let again = post(&amy, "/batch", "batch 1", &rows);
+    assert_eq!((again.header("idempotency-replayed"), again.text()), (Some("true"), first.text()));
+    amy.creates(&small);
+    post(&ben, "/links", "another", &small).assert_v2("somebody else's", 201);
+    // An upload is kept in the same way.
+    let mut desk = crate::console::Desk::of(&server, "amy@agency.gov.sg");
+    desk.sees("/console/upload");
+    let preview = desk.uploads("a.csv", format!("target_url\n{TARGET}\n").as_bytes());
+    let preview = preview.header("location").expect("a preview").to_owned();
+    desk.sees(&preview);
+    desk.sends(&preview, &[]).assert_page("over the quota", 429);
+    // A day later the hours that count are others.
+    let () = redis.set("idempotency:of:{amy@agency.gov.sg}", "1:1048576").expect("Redis answers");
+    desk.sees(&preview);
+    assert_eq!(desk.sends(&preview, &[]).status, 303);
+    post(&amy, "/links", "another", &small).assert_v2("the next day", 201);
+}
+
+#[test]
 fn thirty_at_once_over_two_nodes_make_one_link_and_hear_the_same() {
     let redis = RedisServer::start();
     let nodes = two_nodes(&redis);
@@ -133,7 +183,7 @@ fn thirty_at_once_over_two_nodes_make_one_link_and_hear_the_same() {
 
 /// The record of the one request with a key that Redis has.
 fn record(redis: &mut redis::Connection) -> Option<(String, Value)> {
-    let names: Vec<String> = redis.keys("idempotency:*").expect("Redis lists its keys");
+    let names: Vec<String> = redis.keys("idempotency:{*").expect("Redis lists its keys");
     let name = names.into_iter().next()?;
     let text: String = redis.get(&name).ok()?;
     Some((name, serde_json::from_str(&text).expect("a record is JSON")))

@@ -30,6 +30,10 @@ use crate::{
 /// What `GoGovSG` allows a file of as many rows.
 const BODY_BYTES_MAX: usize = 5 * 1024 * 1024;
 
+/// Mistakes that an answer names, of one row and of all rows together. A batch of 4 MB can have half a million.
+const ROW_MISTAKES_MAX: usize = 20;
+const MISTAKES_MAX: usize = 1_000;
+
 /// What became of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Batch)]
@@ -122,19 +126,17 @@ async fn answer(
         bulk::refuse_taken_codes(&call.app, &mut wishes, attempt).await?;
     }
     let is_refused = how.atomic && wishes.iter().any(Result::is_err);
+    let mut refusals = Refusals { request_id: call.id(), mistakes_left: MISTAKES_MAX };
     let results: Vec<RowBody> = if how.dry_run || is_refused {
+        let fine = Problem::new(Kind::BatchRefused, "this row is fine, but others of its batch aren't");
         let untouched = |(index, wish): (usize, Result<Wish, Problem>)| match wish {
-            Ok(_) if is_refused => failed(
-                call,
-                index,
-                &Problem::new(Kind::BatchRefused, "this row is fine, but others of its batch aren't"),
-            ),
+            Ok(_) if is_refused => refusals.row(index, &fine),
             Ok(_) => RowBody { row: index + 1, status: StatusCode::CREATED.as_u16(), link: None, problem: None },
-            Err(problem) => failed(call, index, &problem),
+            Err(problem) => refusals.row(index, &problem),
         };
         wishes.into_iter().enumerate().map(untouched).collect()
     } else {
-        create_each(call, wishes, attempt).await?
+        create_each(call, wishes, attempt, &mut refusals).await?
     };
     let created = results.iter().filter(|row| row.problem.is_none()).count();
     let batch = BatchBody { created, failed: results.len() - created, results };
@@ -149,15 +151,25 @@ async fn answer(
     Ok(response)
 }
 
-fn failed(call: &Call<LinksWrite>, index: usize, problem: &Problem) -> RowBody {
-    let body = problem.body(&call.id());
-    RowBody { row: index + 1, status: body.status, link: None, problem: Some(body) }
+/// Answers rows that failed, within what an answer may name.
+struct Refusals {
+    request_id: String,
+    mistakes_left: usize,
+}
+
+impl Refusals {
+    fn row(&mut self, index: usize, problem: &Problem) -> RowBody {
+        let body = problem.body_naming(ROW_MISTAKES_MAX.min(self.mistakes_left), &self.request_id);
+        self.mistakes_left -= body.errors.len();
+        RowBody { row: index + 1, status: body.status, link: None, problem: Some(body) }
+    }
 }
 
 async fn create_each(
     call: &Call<LinksWrite>,
     wishes: Vec<Result<Wish, Problem>>,
     attempt: &Attempt,
+    refusals: &mut Refusals,
 ) -> Result<Vec<RowBody>, Problem> {
     let by = call.officer().actor();
     let mut created = std::pin::pin!(bulk::create(&call.app, wishes, attempt, &by));
@@ -171,7 +183,7 @@ async fn create_each(
             }
             // Of what a batch has created before an outage, the answer tells; sent again with its Idempotency-Key it goes on.
             Err(problem) if problem.kind == Kind::Unavailable && attempt.mark.is_some() => return Err(problem),
-            Err(problem) => failed(call, index, &problem),
+            Err(problem) => refusals.row(index, &problem),
         });
     }
     Ok(results)

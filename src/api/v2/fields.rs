@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use super::problem::{Mistake, Problem};
+use super::problem::{Mistake, Mistakes, Problem};
 
 /// A field of a merge patch (RFC 7396).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Patch<T> {
 pub struct Fields {
     pointer: String,
     left: Map<String, Value>,
-    mistakes: Vec<Mistake>,
+    mistakes: Mistakes,
 }
 
 impl Fields {
@@ -30,14 +30,14 @@ impl Fields {
     /// When it is no object.
     pub fn new(value: Value) -> Result<Self, Problem> {
         match value {
-            Value::Object(left) => Ok(Self { pointer: String::new(), left, mistakes: Vec::new() }),
+            Value::Object(left) => Ok(Self { pointer: String::new(), left, mistakes: Mistakes::default() }),
             _ => Err(Problem::mistakes(vec![Mistake::at("", "must be an object")])),
         }
     }
 
     /// Says that something is wrong with a field.
     pub fn mistake(&mut self, name: &str, detail: impl Display) {
-        self.mistakes.push(Mistake::at(format!("{}/{}", self.pointer, escape(name)), detail));
+        self.mistakes.push(|| Mistake::at(format!("{}/{}", self.pointer, escape(name)), detail));
     }
 
     /// A text that must be there, read by `parse`.
@@ -97,15 +97,16 @@ impl Fields {
                 return Patch::Keep;
             }
         };
-        let (mut read, mistakes_before) = (Vec::with_capacity(items.len()), self.mistakes.len());
+        let (mut read, mistakes_before) = (Vec::with_capacity(items.len()), self.mistakes.found());
         for (index, item) in items.iter().enumerate() {
+            let pointer = || format!("{}/{name}/{index}", self.pointer);
             match item.as_str().map(&parse) {
                 Some(Ok(value)) => read.push(value),
-                Some(Err(error)) => self.mistakes.push(Mistake::at(format!("{}/{name}/{index}", self.pointer), error)),
-                None => self.mistakes.push(Mistake::at(format!("{}/{name}/{index}", self.pointer), "must be a text")),
+                Some(Err(error)) => self.mistakes.push(|| Mistake::at(pointer(), error)),
+                None => self.mistakes.push(|| Mistake::at(pointer(), "must be a text")),
             }
         }
-        if self.mistakes.len() == mistakes_before { Patch::Set(read) } else { Patch::Keep }
+        if self.mistakes.found() == mistakes_before { Patch::Set(read) } else { Patch::Keep }
     }
 
     /// Answers what was read if nothing was wrong; fields that nobody asked for are.
@@ -160,17 +161,17 @@ fn escape(name: &str) -> String {
 /// The parameters of a request that are being read.
 pub struct Parameters {
     left: Vec<(String, String)>,
-    mistakes: Vec<Mistake>,
+    mistakes: Mistakes,
 }
 
 impl Parameters {
     pub fn of(query: &str) -> Self {
         let left = form_urlencoded::parse(query.as_bytes()).map(|(name, value)| (name.into(), value.into())).collect();
-        Self { left, mistakes: Vec::new() }
+        Self { left, mistakes: Mistakes::default() }
     }
 
     pub fn mistake(&mut self, name: &str, detail: impl Display) {
-        self.mistakes.push(Mistake::of(name, detail));
+        self.mistakes.push(|| Mistake::of(name, detail));
     }
 
     /// A parameter that may come once, read by `parse`.

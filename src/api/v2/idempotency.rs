@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     links::Attempt,
-    store::{Answer, Begun, Held},
+    store::{Answer, Begun, Held, Quota},
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -55,7 +55,8 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// When the key is none, belongs to another request, or the first is still running.
+    /// When the key is none, belongs to another request, or the first is still running; and when the officer's kept answers take as much as
+    /// they may.
     pub async fn begin<P>(call: &Call<P>, body: &[u8]) -> Result<Self, Problem> {
         let Some(header) = call.request.headers().get(&IDEMPOTENCY_KEY) else { return Ok(Self::Once) };
         // A tab is the one control that a header may have.
@@ -65,15 +66,23 @@ impl Replay {
             Problem::mistakes(vec![Mistake::of("Idempotency-Key", detail)])
         })?;
         let fingerprint = fingerprint(call, body);
+        let quota = Quota { officer: &call.officer().email, bytes_max: call.app.config.limits.kept_answers_bytes_max };
         let give_up = Instant::now() + WAIT_MAX;
         loop {
-            let begun =
-                call.app.store.begin_request(&call.officer().key_id, key, &fingerprint, Timestamp::now()).await?;
+            let begun = call
+                .app
+                .store
+                .begin_request(&call.officer().key_id, key, &fingerprint, quota, Timestamp::now())
+                .await?;
             match begun {
                 Begun::Mine(held) => return Ok(Self::First(held)),
                 Begun::Answered(answer) => return Ok(Self::Answered(answer)),
                 Begun::OfAnother => {
                     return Err(Problem::new(Kind::KeyReused, "the first request with this key was another one"));
+                }
+                Begun::OverQuota(wait) => {
+                    let detail = "the answers that are kept for you take as much as they may; nothing was done";
+                    return Err(Problem::new(Kind::IdempotencyQuota, detail).retry_after(wait));
                 }
                 Begun::Running if Instant::now() >= give_up => {
                     let detail = "the first request with this key hasn't been answered yet";

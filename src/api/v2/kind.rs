@@ -21,6 +21,7 @@ pub enum Kind {
     KeyReused,
     BatchRefused,
     RateLimited,
+    IdempotencyQuota,
     Unavailable,
     Overloaded,
 }
@@ -34,7 +35,7 @@ struct Entry {
 }
 
 impl Kind {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::Forbidden,
@@ -51,6 +52,7 @@ impl Kind {
         Self::KeyReused,
         Self::BatchRefused,
         Self::RateLimited,
+        Self::IdempotencyQuota,
         Self::Unavailable,
         Self::Overloaded,
     ];
@@ -91,6 +93,7 @@ impl Kind {
             Self::KeyReused => &KEY_REUSED,
             Self::BatchRefused => &BATCH_REFUSED,
             Self::RateLimited => &RATE_LIMITED,
+            Self::IdempotencyQuota => &IDEMPOTENCY_QUOTA,
             Self::Unavailable => &UNAVAILABLE,
             Self::Overloaded => &OVERLOADED,
         }
@@ -191,8 +194,8 @@ static VALIDATION: Entry = Entry {
     name: "validation",
     status: StatusCode::UNPROCESSABLE_ENTITY,
     title: "The request has mistakes",
-    advice: "\"errors\" lists every one, each with a JSON pointer to its place in the body, or the name of its parameter. Nothing was \
-             changed.",
+    advice: "\"errors\" lists them, at most 100, and in a batch 20 a row and 1,000 in all; \"errors_omitted\" counts those \
+             beyond. Each has a JSON pointer to its place in the body, or the name of its parameter. Nothing was changed.",
 };
 
 static KEY_REUSED: Entry = Entry {
@@ -217,6 +220,16 @@ static RATE_LIMITED: Entry = Entry {
     advice: "Each key has so many requests a minute, as \"RateLimit-Limit\" says. Wait for as long as \"Retry-After\" says; create many \
              links with one POST /api/v2/batch. Bodies that are being sent at the same moment from one address, or by one officer, may together \
              have 16 MiB, or what the operator allows: send batches one after the other.",
+};
+
+static IDEMPOTENCY_QUOTA: Entry = Entry {
+    name: "idempotency-quota",
+    status: StatusCode::TOO_MANY_REQUESTS,
+    title: "Too much is kept for your Idempotency-Keys",
+    advice: "Nothing was done. The answer to each request with an Idempotency-Key is kept for 24 hours, and the answers of one officer may \
+             take 32 MiB, or what the operator allows. Send the request without an Idempotency-Key, or wait for as long as \
+             \"Retry-After\" says. The answer to one batch takes less than those to its rows one by one. Requests that were answered are \
+             replayed as before.",
 };
 
 static UNAVAILABLE: Entry = Entry {

@@ -39,6 +39,13 @@ const RATE_RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
 /// After an outage's answer it is worth trying again in this long: Redis restarts in less.
 const RETRY_AFTER_OUTAGE: Duration = Duration::from_secs(5);
 
+/// Mistakes that are named in the answer to one request, or that one row may have in memory: ten times what an honest link can have.
+const MISTAKES_MAX: usize = 100;
+/// Of a mistake's place. Names of fields are the caller's.
+const PLACE_BYTES_MAX: usize = 300;
+/// Of what is wrong there, which may repeat what was sent; and of a problem as a whole.
+const DETAIL_BYTES_MAX: usize = 1_000;
+
 /// One mistake in a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Mistake {
@@ -56,11 +63,58 @@ pub struct Mistake {
 
 impl Mistake {
     pub fn at(pointer: impl Into<String>, detail: impl fmt::Display) -> Self {
-        Self { pointer: Some(pointer.into()), parameter: None, detail: detail.to_string() }
+        let pointer = Some(shortened(pointer.into(), PLACE_BYTES_MAX));
+        Self { pointer, parameter: None, detail: shortened(detail.to_string(), DETAIL_BYTES_MAX) }
     }
 
     pub fn of(parameter: impl Into<String>, detail: impl fmt::Display) -> Self {
-        Self { pointer: None, parameter: Some(parameter.into()), detail: detail.to_string() }
+        let parameter = Some(shortened(parameter.into(), PLACE_BYTES_MAX));
+        Self { pointer: None, parameter, detail: shortened(detail.to_string(), DETAIL_BYTES_MAX) }
+    }
+}
+
+/// Cuts off what is too long to be sent back, and shows that it did.
+fn shortened(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// Mistakes as they are found. The first are kept, all are counted.
+#[derive(Clone, Debug, Default)]
+pub struct Mistakes {
+    named: Vec<Mistake>,
+    found: usize,
+}
+
+impl Mistakes {
+    pub fn push(&mut self, mistake: impl FnOnce() -> Mistake) {
+        self.found += 1;
+        if self.named.len() < MISTAKES_MAX {
+            self.named.push(mistake());
+        }
+    }
+
+    /// How many were found.
+    pub fn found(&self) -> usize {
+        self.found
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.found == 0
+    }
+}
+
+impl From<Vec<Mistake>> for Mistakes {
+    fn from(mistakes: Vec<Mistake>) -> Self {
+        let mut all = Self::default();
+        for mistake in mistakes {
+            all.push(|| mistake);
+        }
+        all
     }
 }
 
@@ -69,10 +123,16 @@ impl Mistake {
 pub struct Problem {
     pub kind: Kind,
     detail: String,
-    mistakes: Vec<Mistake>,
+    mistakes: Mistakes,
     retry_after: Option<Duration>,
-    /// A header that belongs to the refusal.
-    header: Option<(HeaderName, &'static str)>,
+    header: Option<Header>,
+}
+
+/// A header that belongs to a refusal.
+#[derive(Clone, Copy, Debug)]
+enum Header {
+    Allow(&'static str),
+    AcceptEncodingIdentity,
 }
 
 /// A problem document (RFC 9457).
@@ -95,25 +155,42 @@ pub struct ProblemBody {
     pub detail: String,
     /// What to tell the operators.
     pub request_id: String,
-    /// Of a `validation`: every mistake that was found.
+    /// Of a `validation`: the mistakes that were found; 100 at most, and in a batch 20 a row and 1,000 in all.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<Mistake>,
+    /// How many more were found. Left out when `errors` has all.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub errors_omitted: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Problem {
     pub fn new(kind: Kind, detail: impl fmt::Display) -> Self {
-        Self { kind, detail: detail.to_string(), mistakes: Vec::new(), retry_after: None, header: None }
+        Self {
+            kind,
+            detail: shortened(detail.to_string(), DETAIL_BYTES_MAX),
+            mistakes: Mistakes::default(),
+            retry_after: None,
+            header: None,
+        }
     }
 
     /// All mistakes of a request. There must be one.
-    pub fn mistakes(mistakes: Vec<Mistake>) -> Self {
+    pub fn mistakes(mistakes: impl Into<Mistakes>) -> Self {
+        let mistakes = mistakes.into();
         let places: Vec<&str> = mistakes
+            .named
             .iter()
             .filter_map(|mistake| mistake.pointer.as_deref().or(mistake.parameter.as_deref()))
             .map(|place| if place.is_empty() { "the whole body" } else { place })
             .take(5)
             .collect();
-        let (count, s) = (mistakes.len(), if mistakes.len() == 1 { "" } else { "s" });
+        let (count, s) = (mistakes.found, if mistakes.found == 1 { "" } else { "s" });
         let more = if count > places.len() { ", …" } else { "" };
         let detail = format!("{count} mistake{s}: {}{more}", places.join(", "));
         Self { mistakes, ..Self::new(Kind::Validation, detail) }
@@ -123,7 +200,7 @@ impl Problem {
     #[must_use]
     pub fn and(self, mistake: Mistake) -> Self {
         let mut mistakes = self.mistakes;
-        mistakes.push(mistake);
+        mistakes.push(|| mistake);
         Self::mistakes(mistakes)
     }
 
@@ -137,18 +214,31 @@ impl Problem {
     }
 
     pub fn method_not_allowed(allow: &'static str) -> Self {
-        Self { header: Some((ALLOW, allow)), ..Self::new(Kind::MethodNotAllowed, format!("allowed: {allow}")) }
+        Self { header: Some(Header::Allow(allow)), ..Self::new(Kind::MethodNotAllowed, format!("allowed: {allow}")) }
     }
 
     /// The document, as far as it is the same for every request.
     pub fn body(&self, request_id: &str) -> ProblemBody {
+        self.body_naming(MISTAKES_MAX, request_id)
+    }
+
+    /// The document with so many mistakes at most.
+    pub fn body_naming(&self, mistakes_max: usize, request_id: &str) -> ProblemBody {
+        let errors: Vec<Mistake> = self.mistakes.named.iter().take(mistakes_max).cloned().collect();
+        let errors_omitted = self.mistakes.found - errors.len();
+        let more = if errors_omitted > 0 {
+            format!("; \"errors\" names {} of them, and {errors_omitted} more were found", errors.len())
+        } else {
+            String::new()
+        };
         ProblemBody {
             kind: format!("/problems/{}", self.kind.name()),
             title: self.kind.title().to_owned(),
             status: self.kind.status().as_u16(),
-            detail: self.detail.clone(),
+            detail: self.detail.clone() + &more,
             request_id: request_id.to_owned(),
-            errors: self.mistakes.clone(),
+            errors,
+            errors_omitted,
         }
     }
 
@@ -160,8 +250,10 @@ impl Problem {
             // Whole seconds, rounded up: back too early is refused again.
             response.insert_header((RETRY_AFTER, wait.as_millis().div_ceil(1000).max(1).to_string()));
         }
-        if let Some((name, value)) = &self.header {
-            response.insert_header((name, *value));
+        match self.header {
+            None => {}
+            Some(Header::Allow(allow)) => _ = response.insert_header((ALLOW, allow)),
+            Some(Header::AcceptEncodingIdentity) => _ = response.insert_header((ACCEPT_ENCODING, "identity")),
         }
         if self.kind == Kind::Unauthorized {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
@@ -216,7 +308,7 @@ impl From<BodyError> for Problem {
             BodyError::NoRoom(NoRoom::Sender(wait)) => return Self::new(Kind::RateLimited, error).retry_after(wait),
             BodyError::Encoded => {
                 // RFC 9110, section 15.5.16.
-                let header = Some((ACCEPT_ENCODING, "identity"));
+                let header = Some(Header::AcceptEncodingIdentity);
                 return Self { header, ..Self::new(Kind::UnsupportedMediaType, error) };
             }
             BodyError::TooLarge(_) => Kind::BodyTooLarge,

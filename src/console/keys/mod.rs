@@ -21,7 +21,7 @@ use crate::{
     keys::{self, CreateError, NewKey, Unrecorded},
     languages::{Html, Language},
     state::App,
-    store::{Answer, Begun},
+    store::{Answer, Begun, Quota},
 };
 
 /// Days until a key ends, as offered; 0: never.
@@ -113,8 +113,14 @@ pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResp
         Err(mistake) => mistake,
         Ok(new) => {
             let request = format!("key {} {} {} {}", fields.text("nonce"), new.scopes, filled.days, filled.name);
-            let Begun::Mine(held) = app.store.begin_request(officer.email.as_str(), &request, "", now).await? else {
-                return Ok(see_other("/console/keys?done=made"));
+            let quota = Quota { officer: &officer.email, bytes_max: app.config.limits.kept_answers_bytes_max };
+            let begun = app.store.begin_request(officer.email.as_str(), &request, "", quota, now).await?;
+            let held = match begun {
+                Begun::Mine(held) => held,
+                Begun::OverQuota(wait) => return Err(Error::OverQuota(wait)),
+                Begun::Answered(_) | Begun::Running | Begun::OfAnother => {
+                    return Ok(see_other("/console/keys?done=made"));
+                }
             };
             match keys::create(&app.store, new, now, &officer.actor()).await {
                 Ok((_, plain)) => {

@@ -152,7 +152,7 @@ pub async fn look(app: Data<App>, officer: SignedIn, id: Path<String>) -> Result
         State::Running => html(StatusCode::OK, &RunningPage { frame, id: &id }),
         State::Previewed(preview) => {
             let (good, bad) = sorted(words, &preview.rows, |_| None);
-            let ignored = Some(preview.ignored.join(", ")).filter(|columns| !columns.is_empty());
+            let ignored = Some(preview.ignored).filter(|columns| !columns.is_empty());
             let (name, is_begun) = (preview.name.as_str(), preview.is_begun);
             html(StatusCode::OK, &PreviewPage { frame, id: &id, name, is_begun, ignored, good, bad })
         }
@@ -172,6 +172,7 @@ pub async fn confirm(app: Data<App>, posted: Posted<SignedIn>, id: Path<String>)
     match uploads::confirm(&app, uploader(&officer, &actor), &id).await? {
         Confirmed::Done | Confirmed::Running => Ok(see_other(&format!("/console/upload/{}", *id))),
         Confirmed::Gone => Ok(gone(&app, &officer)),
+        Confirmed::OverQuota(wait) => Err(Error::OverQuota(wait)),
     }
 }
 
