@@ -47,10 +47,7 @@ pub struct Config {
     pub limits: Limits,
     pub overload: Overload,
     pub smtp: Smtp,
-    /// `None`: no audit trail.
-    pub audit_file: Option<PathBuf>,
-    /// Whether the audit file has clients' addresses.
-    pub audit_addresses: bool,
+    pub audit: Audit,
     pub log: Log,
     pub traces: Traces,
 }
@@ -159,9 +156,9 @@ pub struct Limits {
     /// 0: no limit.
     pub logins_per_minute: u32,
     /// 0: no limit.
+    pub otps_per_hour: u32,
     /// For one officer.
     pub kept_answers_bytes_max: u64,
-    pub otps_per_hour: u32,
     /// By browsers in which the officer hasn't logged in before. Never 0.
     pub wrong_otps_per_hour: u32,
 }
@@ -178,6 +175,16 @@ pub struct Overload {
     pub body_bytes_max: usize,
     /// Of those of one client address, and of one officer.
     pub body_bytes_per_client_max: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// `None`: no audit trail.
+    pub file: Option<PathBuf>,
+    /// Whether the file has clients' addresses.
+    pub addresses: bool,
+    /// Free on its disk, or failures aren't written.
+    pub disk_reserve_bytes: u64,
 }
 
 #[derive(Clone)]
@@ -249,9 +256,7 @@ impl Config {
         let limits = Limits::read(settings);
         let overload = Overload::read(settings);
         let smtp = Smtp::read(settings);
-        let audit_file = settings
-            .take("audit.file", "the path of a file, or empty", |text| Some(non_empty(text).map(PathBuf::from)));
-        let audit_addresses = settings.take("audit.addresses", "true or false", parsed);
+        let audit = Audit::read(settings);
         let log = Log::read(settings);
         let traces = Traces::read(settings);
         Some(Self {
@@ -268,8 +273,7 @@ impl Config {
             limits: limits?,
             overload: overload?,
             smtp: smtp?,
-            audit_file: audit_file?,
-            audit_addresses: audit_addresses?,
+            audit: audit?,
             log: log?,
             traces: traces?,
         })
@@ -501,6 +505,11 @@ impl Limits {
         let logins_per_minute = settings.take("limits.logins_per_minute", "0 to 1000000", in_range(0, 1_000_000));
         let otps_per_hour = settings.take("limits.otps_per_hour", "0 to 1000", in_range(0, 1000));
         let wrong_otps_per_hour = settings.take("limits.wrong_otps_per_hour", "1 to 100000", in_range(1, 100_000));
+        let kept_answers_bytes_max = settings.take(
+            "limits.kept_answers_bytes_max",
+            "1MiB to 10GiB",
+            bytes(1024 * 1024, 10 * 1024 * 1024 * 1024),
+        );
         Some(Self {
             api_per_minute: api_per_minute?,
             officer_per_minute: match (api_per_minute?, officer_per_minute?) {
@@ -511,18 +520,13 @@ impl Limits {
             logins_per_minute: logins_per_minute?,
             otps_per_hour: otps_per_hour?,
             wrong_otps_per_hour: wrong_otps_per_hour?,
+            kept_answers_bytes_max: kept_answers_bytes_max?,
         })
-        let kept_answers_bytes_max = settings.take(
-            "limits.kept_answers_bytes_max",
-            "1MiB to 10GiB",
-            bytes(1024 * 1024, 10 * 1024 * 1024 * 1024),
-        );
     }
 }
 
 impl Overload {
     fn read(settings: &mut Settings) -> Option<Self> {
-            kept_answers_bytes_max: kept_answers_bytes_max?,
         let console_at_once = settings.take("overload.console_at_once", "1 to 10000", in_range(1, 10_000));
         let api_at_once = settings.take("overload.api_at_once", "1 to 10000", in_range(1, 10_000));
         let bulk_at_once = settings.take("overload.bulk_at_once", "1 to 10000", in_range(1, 10_000));
@@ -542,6 +546,16 @@ impl Overload {
             body_bytes_max: usize::try_from(body_bytes_max?).ok()?,
             body_bytes_per_client_max: usize::try_from(body_bytes_per_client_max?).ok()?,
         })
+    }
+}
+
+impl Audit {
+    fn read(settings: &mut Settings) -> Option<Self> {
+        let file = settings
+            .take("audit.file", "the path of a file, or empty", |text| Some(non_empty(text).map(PathBuf::from)));
+        let addresses = settings.take("audit.addresses", "true or false", parsed);
+        let disk_reserve = settings.take("audit.disk_reserve", "0B to 1TiB", bytes(0, 1024 * 1024 * 1024 * 1024));
+        Some(Self { file: file?, addresses: addresses?, disk_reserve_bytes: disk_reserve? })
     }
 }
 

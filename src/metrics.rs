@@ -13,7 +13,7 @@ use prometheus::{
     Registry, TextEncoder, core::Collector,
 };
 
-use crate::domain::Source;
+use crate::{audit::Counters, domain::Source};
 
 /// Seconds. From a cache hit (some 20 µs with the framework) to an outage's 250 ms and beyond.
 const REDIRECT_BUCKETS: &[f64] = &[
@@ -427,7 +427,8 @@ pub struct Metrics {
     pub redis_unsafe: IntGauge,
     pub redis_memory_bytes: IntGauge,
     pub redis_memory_bytes_max: IntGauge,
-    pub audit_failures: IntCounter,
+    audit_failures: IntCounter,
+    audit_withheld: IntCounter,
     pub public_connections: IntGauge,
     pub public_connections_max: IntGauge,
     public_connections_closed: [IntCounter; ClosedConnection::ALL.len()],
@@ -540,6 +541,10 @@ impl Metrics {
                 .map(|reason| public_connections_closed.with_label_values(&[reason.label()])),
             audit_failures: register
                 .counter("merlink_audit_failures_total", "Entries that could not be written to the audit file."),
+            audit_withheld: register.counter(
+                "merlink_audit_withheld_total",
+                "Failed logins not written to the audit file because its disk had less than audit.disk_reserve free.",
+            ),
             redis_commands: Operation::ALL.map(|operation| redis_commands.with_label_values(&[operation.label()])),
             admission: admission(&register),
             bodies: BodyMetrics::new(&register),
@@ -580,6 +585,10 @@ impl Metrics {
     /// Of a class: places taken, places there are, requests turned away.
     pub fn admission(&self, class: Class) -> (IntGauge, IntGauge, IntCounter) {
         self.admission[class as usize].clone()
+    }
+
+    pub fn audit_counters(&self) -> Counters {
+        Counters { failed: self.audit_failures.clone(), withheld: self.audit_withheld.clone() }
     }
 
     /// `route` is the pattern that matched and `method` one of the methods served, so that a caller can't make labels.

@@ -123,6 +123,7 @@ async fn serve_with(
     let (clicks, flush_thread) = Clicks::start(&config, &store, &metrics)?;
     let app = Data::new(App::new(config, site, metrics, store, clicks, mailer, traces));
     let result = run(&app, redis_answers, postman, exporter, signals).await;
+    app.store.trail_repeated_failures(true);
     if let Err(error) = hot_links::save(&hot_links::path(&app.config.data_dir), &app.cache, Timestamp::now()) {
         tracing::warn!("the most used links can't be written to data_dir: {error}");
     }
@@ -392,6 +393,7 @@ async fn sweep_limits(app: Data<App>) {
     loop {
         ticks.tick().await;
         app.api_requests.sweep();
+        app.store.trail_repeated_failures(false);
         if let Some(limit) = &app.misses {
             limit.sweep();
         }

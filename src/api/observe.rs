@@ -72,7 +72,7 @@ async fn observe<B: MessageBody>(
     let route = request.match_pattern().unwrap_or_else(|| "unmatched".to_owned());
     let traces = app.as_ref().and_then(|app| app.traces.as_ref());
     let span = traces.and_then(|traces| traces.begin(traceparent(&request), method, &route, text(&id)));
-    let address = app.as_ref().filter(|app| app.config.audit_addresses);
+    let address = app.as_ref().filter(|app| app.config.audit.addresses);
     let address = address.and_then(|app| client::address(request.head(), &app.config.public.trusted_proxies));
     let answer = Origin::of(address).around(next.call(request));
     let mut response = match &span {

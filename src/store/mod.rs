@@ -211,8 +211,9 @@ impl Store {
         } else {
             Control::Pool(pool::pool(Arc::clone(&connector), config.redis.pool_size)?)
         };
-        let audit = Audit::open(config.audit_file.as_deref(), metrics.audit_failures.clone())
-            .map_err(|error| StoreSettingsError(format!("audit.file can't be written: {error}")))?;
+        let audit =
+            Audit::open(config.audit.file.as_deref(), config.audit.disk_reserve_bytes, metrics.audit_counters())
+                .map_err(|error| StoreSettingsError(format!("audit.file can't be written: {error}")))?;
         let lookup_timeout = config.redis.lookup_timeout;
         let outlines = Arc::new(outlines::Outlines::new());
         let key_relations = Arc::new(api_keys::Relations::new(api_keys::RELATIONS_MAX));

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Actor, Session, Store, StoreError};
 use crate::{
+    audit::failures::{Failure, Repeated},
     domain::{ApiKey, Email, Link, Scope, Tag},
     origin::Origin,
 };
@@ -61,6 +62,9 @@ enum What<'a> {
         /// Whose account it was about, if it can be one.
         #[serde(skip_serializing_if = "Option::is_none")]
         email: Option<&'a str>,
+        /// Failures that this line stands for. `None`: one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        count: Option<u64>,
     },
 }
 
@@ -153,10 +157,25 @@ impl Store {
     }
 
     /// Writes down a login that failed. What was typed is kept only when it is the address of somebody who could be an officer: they may
-    /// want to know. Refusals by `limits.logins_per_minute` aren't for here, or a flood would fill the disk.
+    /// want to know. Refusals by `limits.logins_per_minute` aren't for here. Those that repeat an earlier one of the same minute become one line.
     pub fn trail_login_failed(&self, failure: LoginFailure, email: &Email) {
+        self.trail_repeated_failures(false);
+        let reason = failure.word();
         let email = (failure != LoginFailure::NotAnOfficer).then_some(email.as_str());
-        let (address, _) = Origin::at_hand();
+        if self.audit.note_failure(Failure { reason, email: email.map(str::to_owned) }) {
+            let (address, _) = Origin::at_hand();
+            self.trail_failure(address, What::Login { reason, email, count: None });
+        }
+    }
+
+    /// Writes down the failed logins that were counted in a minute that is over; with `at_once`, in the current one too.
+    pub fn trail_repeated_failures(&self, at_once: bool) {
+        for Repeated { failure: Failure { reason, email }, count } in self.audit.repeated_failures(at_once) {
+            self.trail_failure(None, What::Login { reason, email: email.as_deref(), count: Some(count) });
+        }
+    }
+
+    fn trail_failure(&self, address: Option<IpAddr>, what: What<'_>) {
         self.audit.write(&Entry {
             at: format!("{:.3}", Timestamp::now()),
             event: "login.failed",
@@ -164,7 +183,7 @@ impl Store {
             session: None,
             address,
             outcome: "refused",
-            what: What::Login { reason: failure.word(), email },
+            what,
         });
     }
 

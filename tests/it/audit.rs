@@ -300,3 +300,41 @@ fn an_invitation_is_written_down_once() {
     let about = ["event", "by", "officer"].map(|name| entry[name].as_str().unwrap_or_default());
     assert_eq!(about, ["officer.invited", "operator", "amy@agency.gov.sg"]);
 }
+
+#[test]
+fn failed_logins_leave_the_disks_reserve_to_clicks_and_changes() {
+    let home = Home::new().set("audit.disk_reserve", "1TiB");
+    let file = home.path().join("audit.ndjson");
+    let server = home.set("audit.file", file.to_str().expect("UTF-8")).start();
+    server.expect_log("audit.disk_reserve");
+    let amy = server.officer("amy@agency.gov.sg");
+    let mut desk = Desk::at(&server);
+    for _ in 0..3 {
+        desk.opens("/console/login");
+        desk.sends("/console/login", &[("email", "mallory@elsewhere.example")]);
+    }
+    amy.creates("form", "https://example.com");
+    let events: Vec<Value> = entries(&file).into_iter().map(|entry| entry["event"].clone()).collect();
+    assert_eq!(events, ["key.created", "link.created"]);
+    assert_eq!(server.metrics().sum("merlink_audit_withheld_total"), 3.0);
+    assert_eq!(server.metrics().sum("merlink_audit_failures_total"), 0.0);
+}
+
+#[test]
+fn failed_logins_that_repeat_one_of_the_same_minute_are_one_line_with_their_count() {
+    let (server, file) = audited();
+    let mut desk = Desk::at(&server);
+    desk.opens("/console/login");
+    for _ in 0..5 {
+        desk.sends("/console/login/password", &[("email", "amy@agency.gov.sg"), ("password", "no digits")]);
+    }
+    assert_eq!(server.end_by(Signal::TERM), Some(0));
+    let entries = entries(&file);
+    let counts: Vec<Option<u64>> = entries.iter().map(|entry| entry["count"].as_u64()).collect();
+    // The minute may end between two of them.
+    assert_eq!(counts.iter().map(|count| count.unwrap_or(1)).sum::<u64>(), 5, "{entries:?}");
+    assert!((2..=4).contains(&entries.len()), "{entries:?}");
+    for entry in &entries {
+        assert_eq!((&entry["reason"], &entry["email"]), (&json!("wrong_otp"), &json!("amy@agency.gov.sg")), "{entry}");
+    }
+}
