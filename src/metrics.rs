@@ -460,6 +460,24 @@ fn admission(register: &Register) -> [(IntGauge, IntGauge, IntCounter); Class::A
     })
 }
 
+fn shortened_heads(register: &Register) -> [IntCounter; Shortened::ALL.len()] {
+    let shortened = register.counters(
+        "merlink_answer_heads_shortened_total",
+        "Parts left out of an answer because its head would have been longer than 3,500 bytes.",
+        "part",
+    );
+    Shortened::ALL.map(|part| shortened.with_label_values(&[part.label()]))
+}
+
+fn closed_connections(register: &Register) -> [IntCounter; ClosedConnection::ALL.len()] {
+    let closed = register.counters(
+        "merlink_public_connections_closed_total",
+        "Connections of the public port that were refused or closed early to protect the others, by reason.",
+        "reason",
+    );
+    ClosedConnection::ALL.map(|reason| closed.with_label_values(&[reason.label()]))
+}
+
 impl Metrics {
     pub fn new() -> Arc<Self> {
         let register = Register(Registry::new());
@@ -482,16 +500,6 @@ impl Metrics {
         let links_created =
             register.counters("merlink_links_created_total", "Links created, by way of creation.", "source");
         let auth_failures = register.counters("merlink_auth_failures_total", "Refused callers, by reason.", "kind");
-        let heads_shortened = register.counters(
-            "merlink_answer_heads_shortened_total",
-            "Parts left out of an answer because its head would have been longer than 3,500 bytes.",
-            "part",
-        );
-        let public_connections_closed = register.counters(
-            "merlink_public_connections_closed_total",
-            "Connections of the public port that were refused or closed early to protect the others, by reason.",
-            "reason",
-        );
         let mails = register.counters("merlink_mails_total", "Mails with one-time passwords, by outcome.", "outcome");
         let trace_spans =
             register.counters("merlink_trace_spans_total", "Spans for the collector of traces, by outcome.", "outcome");
@@ -537,8 +545,7 @@ impl Metrics {
             ),
             public_connections: register.gauge("merlink_public_connections", "Open connections of the public port."),
             public_connections_max: register.gauge("merlink_public_connections_max", "public.connections_max."),
-            public_connections_closed: ClosedConnection::ALL
-                .map(|reason| public_connections_closed.with_label_values(&[reason.label()])),
+            public_connections_closed: closed_connections(&register),
             audit_failures: register
                 .counter("merlink_audit_failures_total", "Entries that could not be written to the audit file."),
             audit_withheld: register.counter(
@@ -561,7 +568,7 @@ impl Metrics {
             ),
             links_created: Source::ALL.map(|source| links_created.with_label_values(&[source.as_str()])),
             auth_failures: AuthFailure::ALL.map(|kind| auth_failures.with_label_values(&[kind.label()])),
-            heads_shortened: Shortened::ALL.map(|part| heads_shortened.with_label_values(&[part.label()])),
+            heads_shortened: shortened_heads(&register),
             mails: MailOutcome::ALL.map(|outcome| mails.with_label_values(&[outcome.label()])),
             trace_spans: SpanOutcome::ALL.map(|outcome| trace_spans.with_label_values(&[outcome.label()])),
             registry: register.0,
