@@ -37,7 +37,7 @@ pub struct Audit {
     counters: Counters,
 }
 
-/// What the file lacks.
+/// Entries that the file lacks.
 pub struct Counters {
     /// Entries that couldn't be written.
     pub failed: IntCounter,

@@ -1,4 +1,4 @@
-//! Who may act: from an `Authorization` header to an officer, and for keys and sessions alike the decision in [`may_act`].
+//! Authorization: from an `Authorization` header to an officer, and for keys and sessions alike the decision in [`may_act`].
 //!
 //! Permission is part of the type: a handler that takes a `Caller<LinksWrite>` can't be reached by a key that lacks the scope, and one that
 //! forgot to ask has no officer to act for.

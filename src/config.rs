@@ -102,7 +102,7 @@ pub enum Danger {
 pub struct Officers {
     pub email_domains: EmailDomains,
     pub admins: Vec<Email>,
-    /// Whether a stranger gets no password, even with an address that `email_domains` allows.
+    /// If set, a stranger gets no password, even with an address that `email_domains` allows.
     pub known_only: bool,
 }
 
@@ -181,7 +181,7 @@ pub struct Overload {
 pub struct Audit {
     /// `None`: no audit trail.
     pub file: Option<PathBuf>,
-    /// Whether the file has clients' addresses.
+    /// If set, the file has clients' addresses.
     pub addresses: bool,
     /// Free on its disk, or failures aren't written.
     pub disk_reserve_bytes: u64,

@@ -18,7 +18,7 @@ pub const LOCATION_BYTES_MAX: usize = 3_000;
 /// Bytes of what the server adds later: `date`, `content-length` or `transfer-encoding`, and `connection`.
 const ADDED_BYTES: usize = 37 + 40 + 24;
 
-/// Whether an answer's head is within [`HEAD_BYTES_MAX`].
+/// True if an answer's head is within [`HEAD_BYTES_MAX`].
 pub fn fits(head: &ResponseHead) -> bool {
     bytes(head) <= HEAD_BYTES_MAX
 }

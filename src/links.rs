@@ -178,7 +178,7 @@ pub async fn transfer(
 ) -> Result<Changed, TransferError> {
     let Transfer { code, to, expected_versions } = transfer;
     if app.store.place_of_officer(to).await?.is_none() {
-        // What isn't theirs is not found, and what has changed is stale, whoever is to have it.
+        // Somebody else's link is not found and a changed one is stale, whoever is to have it.
         let listed = app.store.find_link(code).await?.filter(|listed| reach.includes(&listed.link));
         let Some(listed) = listed else { return Ok(Changed::NotFound) };
         let is_stale = expected_versions.as_ref().is_some_and(|versions| !versions.contains(&listed.link.version));

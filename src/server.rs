@@ -189,7 +189,7 @@ async fn run(
     Ok(())
 }
 
-/// What `actix_web::HttpServer` builds, with our [`Stream`] between the socket and the dispatcher: `HttpServer` takes none.
+/// The server that `actix_web::HttpServer` builds, with our [`Stream`] between the socket and the dispatcher: `HttpServer` takes none.
 fn public_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
     let settings = &app.config.public;
     raise_file_limit(settings.connections_max);

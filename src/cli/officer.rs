@@ -71,7 +71,7 @@ struct Listed {
     /// When the service first met the address. `None` when it was suspended before anybody used it.
     since: Option<Timestamp>,
     suspended_at: Option<Timestamp>,
-    /// Whether `officers.email_domains` allows the address.
+    /// True if `officers.email_domains` allows the address.
     allowed: bool,
     admin: bool,
     keys: usize,

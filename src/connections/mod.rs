@@ -52,7 +52,7 @@ const EVICTION_STEPS_MAX: usize = 256;
 /// Of an answer's body, what is copied at a time.
 const BODY_PART_BYTES: usize = 16 * 1024;
 
-/// What all workers share.
+/// State that all workers share.
 pub struct Connections {
     /// `None` when the limit is disabled.
     per_address_max: Option<usize>,
@@ -186,7 +186,7 @@ impl Worker {
     }
 }
 
-/// What a connection's stream, its worker and the request that is being answered know of each other.
+/// State shared by a connection's stream, its worker and the request that is being answered.
 pub struct Connection {
     worker: Rc<Worker>,
     number: u64,
@@ -201,7 +201,7 @@ pub struct Connection {
     waker: RefCell<Option<Waker>>,
 }
 
-/// What is being done for a connection.
+/// The work in progress for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Work {
     /// No request, or the head of one that isn't complete.
@@ -217,7 +217,7 @@ impl Connection {
         (self.work.get() == Work::None || self.is_blocked.get()) && !self.is_closing.get()
     }
 
-    /// Whether its address has more than half of the connections it may have.
+    /// True if its address has more than half of the connections it may have.
     fn is_crowded(&self) -> bool {
         let max = self.worker.all.per_address_max;
         max.zip(self.address.as_ref()).is_some_and(|(max, address)| address.open.load(Ordering::Relaxed) > max / 2)

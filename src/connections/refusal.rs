@@ -5,7 +5,7 @@
 use actix_http::header::HeaderValue;
 use bytes::Bytes;
 
-/// What comes after the status line of a refusal.
+/// The headers and body of a refusal.
 pub struct Page(String);
 
 impl Page {

@@ -1,4 +1,4 @@
-//! What actix's HTTP/1.1 dispatcher reads from and writes to. It bounds what the dispatcher may hold in memory, which bounds only what it reads.
+//! The byte stream under actix's HTTP/1.1 dispatcher. It bounds what the dispatcher may hold in memory, which bounds only what it reads.
 //!
 //! The dispatcher parses everything it can read into requests of 7 kB each, whatever waits to be written. So it is given one request at a time:
 //! - A *turn* is one poll of the dispatcher, from reading to flushing. In a turn it gets bytes up to the end of one head, or 16 kB. Bytes that
@@ -91,7 +91,7 @@ pub struct Stream {
     is_held: bool,
     /// For the rest of a head; while blocked, for the peer to read.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// What is written in place of the dispatcher's own answer.
+    /// Written in place of the dispatcher's own answer.
     refusal: Option<Bytes>,
 }
 
@@ -291,7 +291,7 @@ struct HeadEnd {
     had_text: bool,
 }
 
-/// What the current line has so far.
+/// Content of the current line so far.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Line {
     #[default]

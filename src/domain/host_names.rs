@@ -44,7 +44,7 @@ impl HostNames {
         (hosts, mistakes)
     }
 
-    /// Whether the set has this host or one above it, comparing whole labels: `this.gd` isn't below `is.gd`.
+    /// True if the set has this host or one above it, comparing whole labels: `this.gd` isn't below `is.gd`.
     pub fn cover(&self, host: &str) -> bool {
         let parents = host.match_indices('.').map(|(at, _)| &host[at + 1..]);
         !self.0.is_empty() && std::iter::once(host).chain(parents).any(|name| self.0.contains(name))

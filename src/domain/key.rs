@@ -191,7 +191,7 @@ impl SecretHash {
 }
 
 impl ApiKey {
-    /// Whether it is neither revoked nor expired. Whether it may act depends on its owner and the keys above it, too.
+    /// True if it is neither revoked nor expired. Its owner and the keys above it also decide if it may act.
     pub fn is_usable(&self, now: Timestamp) -> bool {
         self.ended_at(now).is_none()
     }
@@ -211,7 +211,7 @@ impl ApiKey {
         self.ancestors.iter().flatten().any(|id| *id == other.id)
     }
 
-    /// Whether `maker` can have made this key of the same owner, when who made it isn't recorded: by its scopes, and in its time.
+    /// True if `maker` can have made this key of the same owner, when who made it isn't recorded: by its scopes, and in its time.
     pub fn may_be_made_by(&self, maker: &Self) -> bool {
         let in_its_time = |last_used_at: Timestamp| {
             maker.created_at <= self.created_at && self.created_at < last_used_at + LAST_USED_PRECISION

@@ -1,4 +1,4 @@
-//! What an officer is mailed to log in with: a one-time password to type, and the secret of a link to open.
+//! The secrets that an officer is mailed to log in with: a one-time password to type, and the secret of a link to open.
 //!
 //! **Why guessing doesn't work.** A password is one of 32⁸ = 2⁴⁰. It is bound to the browser that asked for it, exists only once the mail server has
 //! accepted its mail, and ends with three wrong guesses. All nodes together allow `limits.wrong_otps_per_hour` wrong guesses an hour by browsers

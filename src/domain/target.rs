@@ -42,7 +42,7 @@ struct Lists {
 /// A top-level domain that isn't in the Public Suffix List and is allowed: RFC 2606 keeps it for documentation, so it leads nowhere.
 const DOCUMENTATION: &str = "example";
 
-/// What an installation's targets are measured by, beside the lists that come with merlink.
+/// An installation's rules for targets, beside the lists that come with merlink.
 #[derive(Clone, Debug, Default)]
 pub struct TargetRules {
     /// The host of the service's own short links, without a port.
@@ -230,7 +230,7 @@ fn has_known_suffix(host: &str) -> bool {
         || psl::suffix(host.as_bytes()).is_some_and(|suffix| suffix.is_known())
 }
 
-/// Whether the name has a private IPv4 address in it, as services that answer with it want it: `app.10.0.0.1.nip.example`,
+/// True if the name has a private IPv4 address in it, as services that answer with it want it: `app.10.0.0.1.nip.example`,
 /// `app-10-0-0-1.nip.example`. Four numbers that belong to a longer row of numbers are a version or a date.
 fn spells_private_address(host: &str) -> bool {
     let has_private_run = |words: &[&str]| words.split(|word| !is_number(word)).any(is_private);

@@ -174,7 +174,7 @@ impl Display for Mistake {
 pub struct Rules {
     pub targets: Arc<TargetRules>,
     pub email_domains: EmailDomains,
-    /// Whether anybody may be a contact. Only the operator's import: it brings in what another service had.
+    /// If set, anybody may be a contact. Only the operator's import: it brings in what another service had.
     pub any_contact: bool,
     /// Whose the links are that don't say it.
     pub owner: Option<Email>,

@@ -122,7 +122,7 @@ fn at_each_start<'t>(text: &'t str, rewrite: impl Fn(&'t str) -> Option<(&'stati
     if is_rewritten { Cow::Owned(rewritten) } else { Cow::Borrowed(text) }
 }
 
-/// Whether the text begins, behind apostrophes, quotation marks and spaces, as what spreadsheets take for a formula.
+/// True if the text begins, behind apostrophes, quotation marks and spaces, as what spreadsheets take for a formula.
 fn is_formula(text: &str) -> bool {
     text.trim_start_matches(['\'', '"', ' ']).starts_with(FORMULA_STARTS)
 }

@@ -47,7 +47,7 @@ pub struct FoundKey {
     pub is_cut_off: bool,
 }
 
-/// What never changes about a key and says what else a call has to read. A call for a known key takes one round trip instead of two.
+/// The facts of a key that never change and say what else a call has to read. A call for a known key takes one round trip instead of two.
 pub(super) type Relations = Cache<Box<str>, Arc<Related>>;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -343,7 +343,7 @@ fn ask_alive(id: &str) -> Cmd {
     cmd("HMGET").arg(keys::api_key(id)).arg(api_key_field::HASH).arg(api_key_field::REVOKED).to_owned()
 }
 
-/// Whether a key is there and unrevoked. An expired one counts: the keys below it have expired too.
+/// True if a key is there and unrevoked. An expired one counts: the keys below it have expired too.
 fn is_alive(answer: Value) -> Result<bool, StoreError> {
     let (hash, revoked) = <(Option<String>, Option<String>)>::from_redis_value(answer).map_err(RedisError::from)?;
     Ok(hash.is_some() && revoked.is_none())

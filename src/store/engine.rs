@@ -70,11 +70,11 @@ impl fmt::Display for Engine {
 /// The result of trials, of all primaries together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trial {
-    /// What failed and Merlink can't work without, with the engine's reason.
+    /// Failed steps that Merlink can't work without, with the engine's reason.
     pub missing: Vec<String>,
-    /// What is missing and Merlink does without.
+    /// Missing functions that Merlink does without.
     pub without: Vec<String>,
-    /// What couldn't be tried at present, and why.
+    /// Steps that couldn't be tried at present, and why.
     pub untried: Vec<String>,
 }
 

@@ -37,7 +37,7 @@ const COMPRESSED_ASIDE_FROM_BYTES: usize = 64 * 1024;
 /// Bounds what a record can be unpacked to. No answer is as long.
 const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// What Redis needs for a record besides its text.
+/// Memory that Redis needs for a record besides its text.
 const RECORD_OVERHEAD_BYTES: usize = 200;
 /// A record lives 24 hours, which touch 25 hours of the clock.
 const HOURS_COUNTED: i64 = 25;
@@ -74,7 +74,7 @@ struct KeptAnswer {
     deflated: Option<String>,
 }
 
-/// What may be kept for an officer.
+/// Quota of kept answers for an officer.
 #[derive(Clone, Copy, Debug)]
 pub struct Quota<'a> {
     pub officer: &'a Email,

@@ -232,7 +232,7 @@ pub fn idempotency(asker: &str, key: &str) -> String {
     format!("idempotency:{{{asker}:{name}}}")
 }
 
-/// What such requests of an officer take.
+/// Bytes that an officer's kept answers take, by hour.
 pub fn kept_bytes(email: &Email) -> String {
     format!("idempotency:of:{{{email}}}")
 }

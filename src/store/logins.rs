@@ -44,7 +44,7 @@ pub struct PendingLogin {
     pub link: String,
 }
 
-/// What `otp:{browser}` holds, as JSON. The scripts add `used` and `last`.
+/// The JSON in `otp:{browser}`. The scripts add `used` and `last`.
 #[derive(Serialize, Deserialize)]
 struct Kept {
     email: String,
@@ -63,13 +63,13 @@ struct Kept {
 pub struct FoundLogin {
     pub email: Email,
     pub next: String,
-    /// Whether its password can be tried: it has one, and tries are left.
+    /// True if its password can be tried: it has one, and tries are left.
     pub takes_password: bool,
     link: String,
 }
 
 impl FoundLogin {
-    /// Whether `hash` is that of its link.
+    /// True if `hash` is that of its link.
     pub fn has_link(&self, hash: &str) -> bool {
         use subtle::ConstantTimeEq as _;
         self.link.as_bytes().ct_eq(hash.as_bytes()).into()
@@ -224,7 +224,7 @@ impl Store {
         .await
     }
 
-    /// Whether the hour's wrong guesses are spent.
+    /// True if the hour's wrong guesses are spent.
     ///
     /// # Errors
     ///
@@ -235,7 +235,7 @@ impl Store {
         Ok(wrong.unwrap_or(0) >= most)
     }
 
-    /// Whether this officer has logged in, has been invited, or has owned a link or a key.
+    /// True if this officer has logged in, has been invited, or has owned a link or a key.
     ///
     /// # Errors
     ///

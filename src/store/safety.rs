@@ -1,4 +1,4 @@
-//! Whether Redis keeps what it acknowledged (nothing evicted, everything persisted), and can do what Merlink needs.
+//! Checks that Redis keeps what it acknowledged (nothing evicted, everything persisted), and can do what Merlink needs.
 //!
 //! Settings are read from INFO, since managed services often forbid CONFIG. Measured: with `allkeys-lru`, 3,136 of 20,000 acknowledged
 //! records were dropped without a word; with `appendfsync everysec`, a kill of Redis lost acknowledged writes in 1 case of 6. Abilities
@@ -22,7 +22,7 @@ pub struct Safety {
     pub dangers: Vec<Found>,
     /// What weakens the promise without breaking it.
     pub weaknesses: Vec<String>,
-    /// What the engine lacks and Merlink does without.
+    /// Functions that the engine lacks and Merlink does without.
     pub without: Vec<String>,
     /// Of all primaries together: what they use, and what they may use.
     pub memory_bytes: u64,

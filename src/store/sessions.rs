@@ -1,4 +1,4 @@
-//! Who is logged in to the console.
+//! Sessions of the console.
 //!
 //! All of it ends by itself: each key carries its expiry in the command that writes it. A session is known by a hash of the browser's
 //! secret. Logging out everywhere is one write too: it starts a new *generation* of the officer's sessions, and a session of another

@@ -93,7 +93,7 @@ impl Nginx {
         nginx
     }
 
-    /// What nginx says of nodes that it couldn't use, at the end of its log.
+    /// The last lines of nginx's log about nodes that it couldn't use.
     pub fn upstream_errors(&self) -> String {
         let log = fs::read(self.folder.path().join("error.log")).unwrap_or_default();
         let log = String::from_utf8_lossy(&log).into_owned();

@@ -1,4 +1,4 @@
-//! What answers tell browsers so that nothing in them can be turned against a visitor or an officer: headers and cookies.
+//! Headers and cookies of answers: nothing in them can be turned against a visitor or an officer.
 
 use crate::{
     console::Desk,

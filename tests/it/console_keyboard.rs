@@ -348,7 +348,7 @@ fn an_officer_logs_in_by_keyboard_alone_and_without_scripts() {
         tab.awaiting_load(|| tab.presses("Enter"));
         looks_good("password");
         let password = password_in(&smtp.awaits_mail().text);
-        // What the mail server has accepted is valid from now on.
+        // A mail that the server has accepted is valid from now on.
         eventually("the mail is sent", || {
             (server.metrics().with("merlink_mails_total", &[("outcome", "sent")]) == 1.0).then_some(())
         });

@@ -21,7 +21,7 @@ fn kept_key(redis: &mut redis::Connection) -> String {
     key.clone()
 }
 
-/// What is kept of it.
+/// The record that is kept of it.
 #[track_caller]
 fn kept_login(server: &Server) -> serde_json::Value {
     let mut redis = server.redis();

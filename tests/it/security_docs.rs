@@ -1,4 +1,4 @@
-//! What docs/security.md and docs/security-asvs.md name is there: files, tests, settings, metrics, and each requirement once.
+//! Everything that docs/security.md and docs/security-asvs.md name exists: files, tests, settings, metrics, and each requirement once.
 //!
 //! In these documents a test is written as `module::name` below tests/it, or as `src/file.rs::name` when it stands beside the code.
 
@@ -24,7 +24,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What stands between backquotes, with the document that it stands in.
+/// The texts between backquotes, with the document that it stands in.
 fn quoted() -> Vec<(&'static str, String)> {
     let all = DOCUMENTS.into_iter().flat_map(|document| {
         let text = read(document);

@@ -14,7 +14,7 @@ use crate::harness::{PATIENCE, eventually};
 
 pub struct SmtpServer {
     pub address: SocketAddr,
-    /// Whether mails that have arrived are being accepted.
+    /// True while mails that have arrived are accepted.
     accepts: Arc<AtomicBool>,
     taken: Arc<Mutex<Vec<Taken>>>,
 }

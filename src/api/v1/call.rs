@@ -1,4 +1,4 @@
-//! What comes before every v1 handler, in the contract's order: the body is parsed, then the key is checked, then the limit.
+//! The steps before every v1 handler, in the contract's order: the body is parsed, then the key is checked, then the limit.
 //!
 //! The key is looked up before the body is read, so that only an officer's body takes memory; its refusal waits until the body has been
 //! judged. Of a body without a good key 4 kB are judged; a longer one counts as well-formed. One extractor does all of it, because extractors of their own would race one another for the first error.

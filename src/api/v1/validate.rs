@@ -360,7 +360,7 @@ fn target_message(error: TargetError) -> &'static str {
         | TargetError::Port(_)
         | TargetError::StandIn => "Long URL format is invalid.",
         TargetError::Circular => "Circular redirects are not allowed.",
-        // What an operator blocks is of this kind most of all.
+        // Hosts that an operator blocks are mostly of this kind.
         TargetError::Shortener | TargetError::Tracker | TargetError::Blocked => {
             "Creation of URLs to link shortener sites are not allowed."
         }

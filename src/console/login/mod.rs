@@ -65,10 +65,10 @@ struct PasswordPage<'a> {
     email: &'a str,
     /// `None`: no limit.
     otps_per_hour: Option<u32>,
-    /// Whether passwords are looked at, not only links.
+    /// True while passwords are accepted beside links.
     takes_password: bool,
     is_wrong: bool,
-    /// Whether a mail would have been sent, to an officer.
+    /// True if an officer would have been sent a mail.
     is_sent: bool,
     /// Until the next mail can be asked for. `None`: at once.
     wait_minutes: Option<u64>,
@@ -323,7 +323,7 @@ async fn take_turn(app: &App, asker: &Asker<'_>) -> Result<MailTurn, Error> {
     Ok(MailTurn { next_in: turn.next_in.max(share.next_in), ..turn })
 }
 
-/// What became of a guess at a password.
+/// Outcome of a guess at a password.
 enum Guessed {
     Right,
     Wrong,
@@ -357,7 +357,7 @@ async fn guess(
     Ok(if tried == Tried::Right { Guessed::Right } else { Guessed::Wrong })
 }
 
-/// Whether passwords are looked at that come from such a browser.
+/// True if passwords from such a browser are accepted.
 async fn takes_passwords(app: &App, known: Option<&KnownBrowserId>) -> Result<bool, Error> {
     Ok(known.is_some() || !app.store.guesses_are_spent(app.config.limits.wrong_otps_per_hour).await?)
 }

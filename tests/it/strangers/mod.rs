@@ -3,12 +3,11 @@
 //! `make test` runs them small, `make test-strangers` at full size with a release build, and prints the table of what each came to. A module holds
 //! the attacks on one part of the service; each of its tests calls [`report`] once for every figure.
 
-mod logins;
-
 mod bodies;
 mod connections;
 mod heads;
 mod keys;
+mod logins;
 mod random_http;
 mod targets;
 

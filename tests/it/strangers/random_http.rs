@@ -176,7 +176,7 @@ fn mutate(request: &mut Vec<u8>, others: &[Vec<u8>], random: &Random) {
     }
 }
 
-/// What the clients were answered.
+/// Answers to the clients.
 #[derive(Default)]
 struct Answers {
     by_status: Mutex<BTreeMap<u16, usize>>,
