@@ -160,15 +160,19 @@ pub enum TransferError {
     /// Otherwise anybody could have a page say that a link is a minister's.
     #[error("nobody with this address has used this service yet: ask them to log in once, and check the spelling")]
     UnknownOfficer,
+    /// The link would be in nobody's hands.
+    #[error("the officer with this address is suspended and can't take the link: give it to somebody else")]
+    SuspendedOfficer,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Gives a link that is within reach to another officer, one whom the service knows: they have logged in, have a key or own links.
+/// Gives a link that is within reach to another officer. The service must know that officer, who has logged in, has a key or owns links, and isn't
+/// suspended.
 ///
 /// # Errors
 ///
-/// When nobody knows that officer, or the store can't be asked.
+/// When that officer is unknown or suspended, or the store can't be asked.
 pub async fn transfer(
     app: &App,
     transfer: &Transfer,
@@ -177,12 +181,19 @@ pub async fn transfer(
     by: &Actor,
 ) -> Result<Changed, TransferError> {
     let Transfer { code, to, expected_versions } = transfer;
-    if app.store.place_of_officer(to).await?.is_none() {
+    let refusal = if app.store.place_of_officer(to).await?.is_none() {
+        Some(TransferError::UnknownOfficer)
+    } else if app.store.is_suspended(to).await? {
+        Some(TransferError::SuspendedOfficer)
+    } else {
+        None
+    };
+    if let Some(refusal) = refusal {
         // Somebody else's link is not found and a changed one is stale, whoever is to have it.
         let listed = app.store.find_link(code).await?.filter(|listed| reach.includes(&listed.link));
         let Some(listed) = listed else { return Ok(Changed::NotFound) };
         let is_stale = expected_versions.as_ref().is_some_and(|versions| !versions.contains(&listed.link.version));
-        return if is_stale { Ok(Changed::Stale(listed)) } else { Err(TransferError::UnknownOfficer) };
+        return if is_stale { Ok(Changed::Stale(listed)) } else { Err(refusal) };
     }
     let change = Change { owner: Some(to.clone()), ..Change::default() };
     let expected_versions = expected_versions.as_deref();

@@ -365,7 +365,7 @@ pub enum ClosedConnection {
     AddressShare,
     /// Idle, and few places were left.
     Evicted,
-    /// After an answer to a long request: its buffers aren't kept.
+    /// After the answer to a request with a long head, whose buffer isn't kept.
     LongRequest,
     /// A request's head took too long.
     SlowHead,

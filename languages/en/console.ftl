@@ -89,7 +89,7 @@ password-wait =
        *[other] You can ask for the next mail in { $minutes } minutes.
     }
 password-label = One-time password
-password-wrong = This password is wrong or has expired. After three wrong tries, or five minutes, you need a new mail.
+password-wrong = This password is wrong or has expired. Only the newest mail's password counts. After three wrong tries, or five minutes, you need a new mail.
 password-log-in = Log in
 password-no-mail-title = No mail?
 password-no-mail = Check your spam folder, and the address above.
@@ -283,7 +283,7 @@ fields-target = Where it leads
 fields-target-hint = A public address that begins with https://
 fields-target-not-https = The address must begin with https:// in lower case.
 fields-target-too-long = This address is too long. Shorten it to { $limit } characters. Each letter beyond A to Z takes several.
-fields-target-never-written = This address has a space, a control character, &lt; or &gt; in it. Remove it, or write %20 for a space.
+fields-target-never-written = This address has a space, a control character, < or > in it. Remove it, or write %20 for a space.
 fields-target-user-info = This address has a user name or a password before an @. Remove everything between https:// and the website’s name.
 fields-target-ip-address = This address has an IP address in place of a website’s name. Use the name.
 fields-target-malformed = The website’s name isn’t written as browsers read it. Copy the address from your browser’s address bar.
@@ -361,6 +361,7 @@ transfer-title = Give { $code } to another officer
 transfer-what-follows = The link goes on working. From then on only its new owner sees and changes it; you can’t take it back.
 transfer-owner = The new owner’s e-mail address
 transfer-is-owner = The link belongs to this officer already.
+transfer-suspended-officer = The officer with this address is suspended and can't take the link. Give it to somebody else.
 transfer-unknown-officer = Nobody with this address has used this service yet. Ask the new owner to log in once, and check the spelling.
 transfer-no-officer = Links are owned by officers only, and this address can’t log in here.
 transfer-stale = The link was changed while this page was open. Look at it again before you give it away.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, dev::Payload, http::header::CONTENT_LENGTH, web::BytesMut};
 use futures_util::StreamExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     admission::{Arrival, Crowded, NoRoom, STRANGER_BODY_BYTES_MAX, has_body, is_encoded},
@@ -15,12 +15,15 @@ use crate::{
 const DROPPED_BYTES_MAX: usize = 1024 * 1024;
 /// A body of 100 kB takes 4 s over a line of 200 kbit/s. The framework itself would wait for ever.
 const TIME_MAX: Duration = Duration::from_secs(5);
+/// Each 32 kB that have arrived give a second more, so a batch of 4 MB may come over a line of 300 kbit/s. A sender that stops is given up after
+/// [`TIME_MAX`] all the same.
+const BYTES_A_SECOND_MIN: usize = 32 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
     #[error("the body is larger than {0} bytes")]
     TooLarge(usize),
-    #[error("the body didn't arrive within {} s", TIME_MAX.as_secs())]
+    #[error("the body didn't arrive within {} s, and a second more for each 32 kB", TIME_MAX.as_secs())]
     TooSlow,
     /// It ends before its announced length, or a chunk is broken.
     #[error("the body is broken off")]
@@ -94,10 +97,14 @@ async fn read_keeping(
     let refusal = announced.filter(|announced| *announced > bytes_max).map(|_| BodyError::TooLarge(bytes_max));
     let mut arrival = Arrival::begin(request, officer);
     let reading = Reading { announced, refusal, bytes_max, kept_bytes_max, arrival: &mut arrival };
-    let body = timeout(TIME_MAX, reading.read(payload)).await;
-    let body = body.unwrap_or(Err(refusal.unwrap_or(BodyError::TooSlow)))?;
+    let body = reading.read(payload).await?;
     arrival.end().await?;
     Ok(body)
+}
+
+/// The time for a body of which so many bytes have arrived and are kept.
+fn time_max(arrived: usize) -> Duration {
+    TIME_MAX + Duration::from_secs((arrived / BYTES_A_SECOND_MIN) as u64)
 }
 
 fn announced(request: &HttpRequest) -> Option<usize> {
@@ -116,7 +123,14 @@ impl Reading<'_> {
     async fn read(mut self, mut payload: Payload) -> Result<Option<BytesMut>, BodyError> {
         let mut body = Some(BytesMut::new());
         let (mut size, mut dropped) = (0_usize, 0_usize);
-        while let Some(chunk) = payload.next().await {
+        let started = Instant::now();
+        loop {
+            let in_all = started + time_max(body.as_ref().map_or(0, BytesMut::len));
+            let deadline = in_all.min(Instant::now() + TIME_MAX);
+            let Ok(chunk) = timeout_at(deadline, payload.next()).await else {
+                return Err(self.refusal.unwrap_or(BodyError::TooSlow));
+            };
+            let Some(chunk) = chunk else { break };
             let chunk = chunk.map_err(|_| BodyError::Broken)?;
             size += chunk.len();
             if size > self.bytes_max {

@@ -108,7 +108,7 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
         print(&format!("keys          {keys_dropped} dropped, which ended more than 90 days ago"));
         if repaired.damaged.links > 0 {
             let reason = format!(
-                "{} links are in no list and no export, because their data are damaged: {}. The lines above say what is wrong with each.",
+                "{} links are in no list and no export, because their data are damaged: {}. To see what a link holds: redis-cli HGETALL 'l:{{CODE}}'",
                 repaired.damaged.links, repaired.damaged
             );
             dangers.push(Found { danger: None, reason });

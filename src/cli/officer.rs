@@ -104,9 +104,14 @@ async fn invite(config: &Config, email: &Email) -> Result<(), Failure> {
     if !config.officers.email_domains.matches(email) {
         return Err(format!("{email} is no officer's address: officers.email_domains doesn't allow it").into());
     }
-    let is_new =
-        with_store(config, async |store| Ok(store.invite_officer(email, Timestamp::now(), &Actor::Operator).await?))
-            .await?;
+    let (is_new, is_suspended) = with_store(config, async |store| {
+        let is_new = store.invite_officer(email, Timestamp::now(), &Actor::Operator).await?;
+        Ok((is_new, store.is_suspended(email).await?))
+    })
+    .await?;
+    if is_suspended {
+        return Err(format!("{email} is suspended and can't log in: merlink officer restore {email}").into());
+    }
     if is_new {
         eprintln!("{email} can log in now. No mail was sent: tell them the console's address.");
     } else {

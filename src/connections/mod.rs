@@ -29,7 +29,7 @@ use std::{
 };
 
 use actix_http::{
-    BoxedPayloadStream, Payload, Request, Response,
+    BoxedPayloadStream, ConnectionType, Payload, Request, Response,
     body::{BodySize, BoxBody, MessageBody},
     error::PayloadError,
     header::HeaderValue,
@@ -157,6 +157,8 @@ impl Worker {
             was_used: Cell::new(true),
             is_blocked: Cell::new(false),
             is_closing: Cell::new(false),
+            had_long_head: Cell::new(false),
+            wants_upgrade: Cell::new(false),
             waker: RefCell::default(),
         });
         self.open.set(self.open.get() + 1);
@@ -198,6 +200,8 @@ pub struct Connection {
     /// The kernel takes no more bytes for now.
     is_blocked: Cell<bool>,
     is_closing: Cell<bool>,
+    had_long_head: Cell<bool>,
+    wants_upgrade: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -213,6 +217,12 @@ enum Work {
 }
 
 impl Connection {
+    /// True if the connection is closed after the answer: its address has too many, the request's head was long, or it asked for an upgrade that
+    /// it doesn't get, after which actix reads no further request.
+    fn ends_with_answer(&self) -> bool {
+        self.had_long_head.get() || self.wants_upgrade.get() || self.is_crowded()
+    }
+
     fn is_idle(&self) -> bool {
         (self.work.get() == Work::None || self.is_blocked.get()) && !self.is_closing.get()
     }
@@ -265,6 +275,7 @@ impl Serving {
         let connection = request.conn_data::<Rc<Connection>>().map(Rc::clone);
         if let Some(connection) = &connection {
             connection.work.set(Work::Answering);
+            connection.wants_upgrade.set(request.head().upgrade());
             if !matches!(request.payload(), Payload::None) {
                 let payload = request.take_payload();
                 let body: BoxedPayloadStream = Box::pin(Body { payload, connection: Rc::clone(connection) });
@@ -275,7 +286,11 @@ impl Serving {
     }
 
     /// Ends with the answer, or with the last part of a long or streamed one. Long answers are cut into parts: the dispatcher copies what it gets.
-    pub fn end(self, response: Response<BoxBody>) -> Response<BoxBody> {
+    pub fn end(self, mut response: Response<BoxBody>) -> Response<BoxBody> {
+        if self.0.as_ref().is_some_and(|connection| connection.ends_with_answer()) {
+            // Announced, or the client sends its next request into a closed connection.
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
         match response.body().size() {
             BodySize::Stream => response.map_body(|_, body| BoxBody::new(Streamed { body, _serving: self })),
             BodySize::Sized(length) if length > BODY_PART_BYTES as u64 => {

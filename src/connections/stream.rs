@@ -14,8 +14,8 @@
 //! 2.1 kB/s, not a byte every 15 s. When the kernel has taken the whole answer, its own time-out covers the rest.
 //!
 //! Memory of a connection, at worst: 8 kB waiting here, 7 kB and its head for the request, 48 kB of its answer, and the rest of that answer's body
-//! if it isn't a file or page that is in memory anyway. The dispatcher takes heads of up to 128 kB and keeps the buffer, so a connection that sent
-//! more than 16 kB is closed after the answer.
+//! if it isn't a file or page that is in memory anyway. The dispatcher takes heads of up to 128 kB and keeps the buffer, so a connection with a
+//! head of more than 16 kB is closed after the answer. A long body doesn't stay in that buffer.
 
 use std::{
     io,
@@ -42,8 +42,8 @@ use crate::metrics::ClosedConnection;
 const LISTENER_BACKLOG: i32 = 1024;
 /// Most that the dispatcher is given in one turn, when no head ends in it.
 const TURN_BYTES_MAX: usize = 16 * 1024;
-/// Longest request whose buffer in the dispatcher is worth keeping for the connection's next.
-const REQUEST_BYTES_KEPT: usize = 16 * 1024;
+/// Longest head whose buffer in the dispatcher is worth keeping for the connection's next request.
+const HEAD_BYTES_KEPT: usize = 16 * 1024;
 /// For a request's head.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Without a byte taken by the kernel.
@@ -84,9 +84,8 @@ pub struct Stream {
     is_unanswered: bool,
     /// Bytes were written, and the connection wasn't idle since.
     was_answered: bool,
-    /// Bytes given to the dispatcher since its last answer was flushed.
-    request_bytes: usize,
-    longest_request_bytes: usize,
+    /// Bytes of the current request's head that were given to the dispatcher. `None` once the head is complete: more bytes are of the body.
+    head_bytes: Option<usize>,
     /// The dispatcher wanted to read while it might not.
     is_held: bool,
     /// For the rest of a head; while blocked, for the peer to read.
@@ -117,8 +116,7 @@ impl Stream {
             turn: Turn::default(),
             is_unanswered: false,
             was_answered: false,
-            request_bytes: 0,
-            longest_request_bytes: 0,
+            head_bytes: Some(0),
             is_held: false,
             deadline: None,
             refusal: None,
@@ -212,7 +210,13 @@ impl AsyncRead for Stream {
         this.turn.had_head = end.is_some();
         let length = end.unwrap_or(length);
         this.turn.bytes += length;
-        this.request_bytes += length;
+        if let Some(before) = this.head_bytes {
+            let head_bytes = before + length;
+            this.head_bytes = (!this.turn.had_head).then_some(head_bytes);
+            if head_bytes > HEAD_BYTES_KEPT {
+                this.connection.had_long_head.set(true);
+            }
+        }
         this.is_unanswered |= length > 0;
         Poll::Ready(Ok(()))
     }
@@ -267,8 +271,8 @@ impl AsyncWrite for Stream {
         } else if this.is_unanswered {
             this.start_deadline(context, HEAD_TIME_MAX);
         } else if std::mem::take(&mut this.was_answered) {
-            this.longest_request_bytes = this.longest_request_bytes.max(std::mem::take(&mut this.request_bytes));
-            if this.rest.is_empty() && this.longest_request_bytes > REQUEST_BYTES_KEPT {
+            this.head_bytes = Some(0);
+            if this.rest.is_empty() && this.connection.had_long_head.get() {
                 this.connection.close(ClosedConnection::LongRequest);
             } else if this.rest.is_empty() && this.connection.is_crowded() {
                 this.connection.close(ClosedConnection::AddressShare);

@@ -10,7 +10,7 @@
 //! | `tag:{email}:<tag>` | index | an owner's codes with that tag, in lower case. A hint, as above |
 //! | `tags:{email}` | set | an owner's tags, in lower case. A hint, as above |
 //! | `accounts` | sorted set | officers' e-mails by the time they were first seen, in ms |
-//! | `session:suspended:{email}` | string | when an officer was suspended, in ms. Absent: not suspended. Below `session:`, which Redis users that are in place may use |
+//! | `session:suspended:{mailbox}` | string | when an officer was suspended, in ms, for all subaddresses of the mailbox. Absent: not suspended. Below `session:`, which Redis users that are in place may use |
 //! | `session:suspended` | sorted set | suspended officers' e-mails by that time, for the operator's list. A hint, as above |
 //! | `key:{id}` | hash, expires 90 days after the key's end | an API key, see [`api_key_field`]; never its secret |
 //! | `keys:{email}` | set | ids of an officer's working keys, and of ended ones that aren't filed away yet. A hint, as above |
@@ -117,8 +117,9 @@ pub fn session_generation(email: &Email) -> String {
     format!("session:of:{{{email}}}")
 }
 
+/// By mailbox: who is suspended doesn't come back with another subaddress.
 pub fn suspended(email: &Email) -> String {
-    format!("session:suspended:{{{email}}}")
+    format!("session:suspended:{{{}}}", email.mailbox())
 }
 
 pub fn upload(email: &Email) -> String {

@@ -461,3 +461,34 @@ fn the_operator_port_bears_odd_input_too() {
     assert_eq!(besieged.server.operator("/healthz").send().status, 200);
     besieged.still_serves("afterwards");
 }
+
+#[test]
+fn a_program_sends_long_bodies_one_after_the_other_over_one_connection() {
+    let server = Server::start();
+    let key = server.key("amy@agency.gov.sg");
+    let mut connection = server.connect();
+    // Above and below all buffers, and beyond what v1 reads; refused for what is in it, not for its length.
+    for bytes in [100, 20_000, 90_000, 20_000, 300_000, 100, 20_000] {
+        let body = format!("{{\"longUrl\":\"https://example.com\",\"{}\":1}}", "a".repeat(bytes));
+        let request = server.request("POST", "/api/v1/urls").key(&key).body("application/json", body);
+        connection.write(&request.bytes()).expect("the connection is open");
+        let answer = connection.read_answer("POST").expect("each request is answered");
+        assert_eq!(
+            (answer.status, answer.header("connection")),
+            (if bytes > 100_000 { 413 } else { 400 }, None),
+            "{bytes}"
+        );
+    }
+}
+
+#[test]
+fn a_request_for_an_upgrade_is_answered_and_the_end_of_its_connection_announced() {
+    let server = Server::start();
+    let key = server.key("amy@agency.gov.sg");
+    for _ in 0..3 {
+        let request = server.request("POST", "/api/v1/urls").key(&key).header("Connection", "Upgrade, HTTP2-Settings");
+        let request = request.header("Upgrade", "h2c").header("HTTP2-Settings", "AAMAAABkAAQAoAAAAAIAAAAA");
+        let answer = request.json(&serde_json::json!({"longUrl": "https://example.com"})).send();
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")), "{}", answer.text());
+    }
+}

@@ -40,6 +40,38 @@ fn a_suspended_officer_is_mailed_no_password_and_the_page_gives_nothing_away() {
 }
 
 #[test]
+fn a_suspension_holds_for_every_subaddress_of_the_mailbox() {
+    let server = Server::start();
+    let subaddress = server.program("amy+x@agency.gov.sg");
+    assert_eq!(subaddress.get("/me").status, 200);
+    command(&server, &["suspend", AMY]);
+    subaddress.get("/me").assert_problem("a key of a subaddress", 401, "unauthorized");
+    let mut desk = Desk::at(&server);
+    desk.sees("/console/login");
+    desk.sends("/console/login", &[("email", "amy+y@agency.gov.sg")]);
+    desk.sends("/console/login", &[("email", BEN)]);
+    desk.password_after(0);
+    let mails = mails(&server);
+    assert_eq!(mails.len(), 1, "none to the subaddress: {mails:?}");
+    assert!(fs::read_to_string(&mails[0]).expect("a mail can be read").contains(BEN));
+    command(&server, &["restore", AMY]);
+    assert_eq!(subaddress.get("/me").status, 200);
+}
+
+#[test]
+fn nobody_gives_a_link_to_a_suspended_officer() {
+    let server = Server::start();
+    let ben = server.program(BEN);
+    server.knows(AMY);
+    ben.creates(&json!({"code": "form", "target_url": "https://example.com"}));
+    command(&server, &["suspend", AMY]);
+    ben.transfer("form", AMY).assert_mistakes("a suspended officer", &["/owner"]);
+    assert_eq!(ben.link("form")["owner"], BEN);
+    command(&server, &["restore", AMY]);
+    assert_eq!(ben.transfer("form", AMY).status, 200);
+}
+
+#[test]
 fn officers_are_listed_with_what_they_have() {
     let server = Home::new().set("officers.admins", BEN).start();
     let amy = server.officer(AMY);

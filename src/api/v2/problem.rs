@@ -295,7 +295,9 @@ impl From<AuthError> for Problem {
 impl From<TransferError> for Problem {
     fn from(error: TransferError) -> Self {
         match error {
-            TransferError::UnknownOfficer => Self::mistakes(vec![Mistake::at("/owner", error)]),
+            TransferError::UnknownOfficer | TransferError::SuspendedOfficer => {
+                Self::mistakes(vec![Mistake::at("/owner", error)])
+            }
             TransferError::Store(error) => error.into(),
         }
     }

@@ -57,7 +57,7 @@ pub async fn run(config: &Config, file: &Path, format: Option<Format>, owner: Op
     eprintln!("{} links in {}.", grouped(links), progress.summary(links));
     if damaged.links > 0 {
         return Err(format!(
-            "the file lacks {} links whose data are damaged: {damaged}. The lines above say what is wrong with each.",
+            "the file lacks {} links whose data are damaged: {damaged}. To see what a link holds: redis-cli HGETALL 'l:{{CODE}}'",
             damaged.links
         )
         .into());

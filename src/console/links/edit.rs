@@ -267,6 +267,7 @@ pub async fn transfer(app: Data<App>, posted: Posted<SignedIn>, code: Path<Strin
     let transferred = links::transfer(&app, &transfer, &officer.reach(), &Attempt::once(), &officer.actor()).await;
     match transferred {
         Err(TransferError::UnknownOfficer) => refused(words.transfer_unknown_officer()),
+        Err(TransferError::SuspendedOfficer) => refused(words.transfer_suspended_officer()),
         Err(TransferError::Store(error)) => Err(error.into()),
         Ok(Changed::Yes(_)) => Ok(see_other(&format!("/console/links?done=transferred&code={}", link.code))),
         Ok(Changed::NotFound) => Err(Error::NotFound),
