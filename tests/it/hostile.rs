@@ -327,7 +327,7 @@ fn a_request_line_that_cannot_be_read_gets_a_page() {
             for header in ["date", "content-security-policy", "x-content-type-options", "cache-control"] {
                 assert!(answer.header(header).is_some(), "{path}: {header}");
             }
-            assert!(connection.read_line().is_err(), "{path}: the connection ends");
+            connection.assert_closed(path);
         }
     }
     // These are addresses, and no link's.

@@ -146,6 +146,15 @@ impl Connection {
         Ok(text.trim_end_matches(['\r', '\n']).to_owned())
     }
 
+    /// Fails the test unless the server closes the connection without another byte.
+    #[track_caller]
+    pub fn assert_closed(&mut self, about: &str) {
+        match self.read_line() {
+            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {}
+            other => panic!("{about}: the connection stays open: {other:?}"),
+        }
+    }
+
     pub fn read_bytes(&mut self, length: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; length];
         self.stream.read_exact(&mut bytes)?;
