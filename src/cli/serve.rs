@@ -1,8 +1,7 @@
 //! `merlink serve`: runs the service.
 
-use std::mem;
-
 use clap::Args;
+use tokio::runtime::{Builder, LocalOptions};
 
 use super::{Failure, Logged};
 use crate::{config::Config, log, server};
@@ -16,10 +15,12 @@ pub struct Arguments {}
 
 pub fn run(_: Arguments, config: Config) -> Result<(), Failure> {
     let log_is_json = log::start(&config.log);
-    let system = actix_web::rt::System::new();
-    let ended = system.block_on(server::serve(config));
-    // All has ended by now but the system's look-ups of names, for which a drop would wait.
-    mem::forget(system);
+    // Not `actix_web::rt::System`: its workers keep a sender to the main thread in a thread-local. A worker that ends after the main thread's
+    // thread-locals are gone drops the last sender, which wakes a task through another thread-local that is gone already, and the process aborts.
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    let ended = runtime.block_on(server::serve(config));
+    // A drop would wait for name lookups, the only work that is left.
+    runtime.shutdown_background();
     ended.map_err(|error| {
         if log_is_json {
             // There stderr's lines are parsed, and a plain one would be lost: of all, that which somebody must see.

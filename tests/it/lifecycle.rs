@@ -36,6 +36,18 @@ fn sigterm_and_sigint_end_the_server_after_the_last_click_is_counted() {
     }
 }
 
+/// The threads of an actix system each hold a sender to the main thread in a thread-local, and may drop it when nothing is left to receive: an abort
+/// after the last click, which no number of stops is sure to meet.
+#[test]
+fn no_thread_belongs_to_an_actix_system() {
+    let server = Server::start();
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.process_id())).expect("its threads are listed");
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    let names: Vec<String> = names.collect();
+    assert!(names.iter().any(|name| name.starts_with("actix-server")), "{names:?}");
+    assert!(!names.iter().any(|name| name.starts_with("actix-rt")), "{names:?}");
+}
+
 #[test]
 fn sigterm_under_load_counts_each_answer_that_was_given() {
     let server = Server::start();

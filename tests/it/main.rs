@@ -86,6 +86,7 @@ mod restore;
 mod runbook;
 mod runs;
 mod sentinel;
+mod stops;
 mod strangers;
 mod tls;
 
