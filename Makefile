@@ -36,14 +36,18 @@ GUESSES ?= 60
 ROLLING_RATE ?= 2200
 STOPS ?= 5000
 STOPS_AT_ONCE ?= 8
+RESTARTS ?= 5
+RESTART_LINKS ?= 1000000
+RESTART_RATE ?= 1000
 
 test-faults: ## break everything under load for 20 minutes, and compare every counter with the answers
 	@scripts/setup.sh test
 	MERLINK_TEST_KILLS=$(KILLS) MERLINK_TEST_FAILOVERS=$(FAILOVERS) MERLINK_TEST_OUTAGE_SECONDS=$(OUTAGE) \
 	MERLINK_TEST_OUTAGE_REDIRECTS_PER_SECOND=$(OUTAGE_RATE) MERLINK_TEST_EDITS=$(EDITS) MERLINK_TEST_GUESSES_SECONDS=$(GUESSES) \
 	MERLINK_TEST_ROLLING_REDIRECTS_PER_SECOND=$(ROLLING_RATE) MERLINK_TEST_STOPS=$(STOPS) MERLINK_TEST_STOPS_AT_ONCE=$(STOPS_AT_ONCE) \
+	MERLINK_TEST_RESTARTS=$(RESTARTS) MERLINK_TEST_RESTART_LINKS=$(RESTART_LINKS) MERLINK_TEST_RESTART_REDIRECTS_PER_SECOND=$(RESTART_RATE) \
 	cargo test --locked --release --test it -- --nocapture --test-threads=1 \
-		runs:: sentinel::redirects_go_on cluster::redirects_go_on faults::replies_lost behind_nginx::a_rolling_restart restore:: stops::
+		runs:: sentinel::redirects_go_on cluster::redirects_go_on faults::replies_lost behind_nginx::a_rolling_restart restore:: stops:: handover::a_restart
 
 # MINUTES=60 is the hour of random HTTP that the service is judged by.
 MINUTES ?= 2

@@ -15,6 +15,7 @@
 
 pub mod cli;
 pub mod server;
+pub mod service_manager;
 
 pub mod connections;
 pub mod public;

@@ -1,10 +1,17 @@
 //! From settings to a service that answers, and back to silence without losing a click.
 //!
-//! Start: data directory claimed, Redis found or started and checked, journal opened, listeners bound, then the watch that makes the
-//! cache trustworthy. Stop, on SIGTERM or SIGINT: not ready any more; then, `public.stop_delay` later, no new connections, requests
+//! Start: data directory claimed, ports bound, Redis found or started and checked, journal opened, links of the last run read, requests answered, then
+//! the watch that makes the cache trustworthy. A Redis of our own that takes long to load its data is waited for by nobody: links in memory redirect
+//! meanwhile. Stop, on SIGTERM or SIGINT: not ready any more; then, `public.stop_delay` later, no new connections, requests
 //! answered, clicks flushed, Redis (if it is ours) shut down. Each task has an owner here that ends it.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_http::{HttpService, error::DispatchError};
 use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
@@ -27,15 +34,16 @@ use crate::{
     audit::Audit,
     clicks::{Clicks, ClicksError},
     config::Config,
-    connections::{self, Connections, HEAD_TIME_MAX, Stream, Worker},
+    connections::{Connections, HEAD_TIME_MAX, Pulse, Stream, Worker},
     data_dir::{self, DataDirError, DataDirLock},
     hot_links, limits,
     mail::{MailSettingsError, Mailer, Postman},
     metrics::Metrics,
     operator, public, redirect,
+    service_manager::{self, Passed, Sockets},
     site::{Site, SiteError},
     state::{App, CacheEvents},
-    store::{self, Embedded, EmbeddedError, Safety, Store, StoreSettingsError},
+    store::{self, Embedded, EmbeddedError, Phase, Safety, Store, StoreError, StoreSettingsError},
     traces::{Exporter, Traces, TracesSettingsError},
 };
 
@@ -52,6 +60,17 @@ const WATCH_START_MAX: Duration = Duration::from_secs(1);
 const WATCH_POLL: Duration = Duration::from_millis(2);
 /// Redis' settings may be changed while it runs.
 const SAFETY_INTERVAL: Duration = Duration::from_secs(60);
+/// Between attempts at what waits for Redis after a start without it.
+const RETRY: Duration = Duration::from_secs(1);
+/// A Redis of our own that loads its data has this long before requests are answered without it: small data are there by then.
+const LOADING_PATIENCE: Duration = Duration::from_millis(250);
+/// For workers to come up, and for a sign of life of each.
+const WORKERS_PATIENCE: Duration = Duration::from_secs(10);
+/// A stop begins once workers have taken no connection for this long after the last was accepted, or after the second time.
+const HANDOVER: Duration = Duration::from_millis(50);
+const HANDOVER_MAX: Duration = Duration::from_secs(2);
+/// Signs of life within the time that the service manager allows.
+const BEATS_PER_WATCHDOG: u32 = 4;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -92,20 +111,30 @@ impl ServeError {
 /// # Errors
 ///
 /// When it can't be started; the message says what to do. Once it runs, nothing ends it but a signal.
-pub async fn serve(config: Config) -> Result<(), ServeError> {
+pub async fn serve(config: Config, passed: Passed) -> Result<(), ServeError> {
     // First of all, so that a signal during the start is heard, also as a container's first process.
     let mut signals = Signals::listen()?;
     data_dir::keep_private();
     let site = Site::new(&config)?;
     let lock = DataDirLock::claim(&config.data_dir)?;
+    // Before everything that takes time: connections wait in the kernel's queue instead of being refused.
+    let sockets = Sockets::open(passed, config.public.listen, config.operator_listen)
+        .await
+        .map_err(|(setting, address, error)| ServeError::Listen(setting, address, error))?;
     let metrics = Metrics::new();
     let store = Store::new(&config, Arc::clone(&metrics))?;
-    let redis = tokio::select! {
-        started = OwnRedis::start(&config, &store) => started?,
-        () = signals.next(store.audit()) => return Ok(()),
+    let mut redis = OwnRedis::start(&config, &store)?;
+    let goes_on = tokio::select! {
+        there_is_one = redis.settled() => there_is_one,
+        () = signals.next(store.audit()) => false,
     };
-    let result = serve_with(config, site, store, metrics, signals).await;
-    redis.stop().await;
+    let result = if goes_on {
+        serve_with(config, site, store, metrics, sockets, redis.phase.clone(), signals).await
+    } else {
+        Ok(())
+    };
+    // The cause comes first: without its Redis nothing else may have worked.
+    let result = redis.stop().await.map_err(ServeError::from).and(result);
     drop(lock);
     result
 }
@@ -115,6 +144,8 @@ async fn serve_with(
     site: Site,
     store: Store,
     metrics: Arc<Metrics>,
+    sockets: Sockets,
+    own_redis: Option<watch::Receiver<Phase>>,
     signals: Signals,
 ) -> Result<(), ServeError> {
     let (mailer, postman) = Mailer::new(&config, &metrics)?;
@@ -122,7 +153,8 @@ async fn serve_with(
     let redis_answers = check_safety(&config, &store, &metrics).await?;
     let (clicks, flush_thread) = Clicks::start(&config, &store, &metrics)?;
     let app = Data::new(App::new(config, site, metrics, store, clicks, mailer, traces));
-    let result = run(&app, redis_answers, postman, exporter, signals).await;
+    let end = End { signals, own_redis };
+    let result = run(&app, redis_answers, sockets, postman, exporter, end).await;
     app.store.trail_repeated_failures(true);
     if let Err(error) = hot_links::save(&hot_links::path(&app.config.data_dir), &app.cache, Timestamp::now()) {
         tracing::warn!("the most used links can't be written to data_dir: {error}");
@@ -137,9 +169,10 @@ async fn serve_with(
 async fn run(
     app: &Data<App>,
     redis_answers: bool,
+    sockets: Sockets,
     postman: Option<Postman>,
     exporter: Option<Exporter>,
-    signals: Signals,
+    end: End,
 ) -> Result<(), ServeError> {
     let crawler_list = tokio::task::spawn_blocking(redirect::visitor::warm_up);
     if let Some(path) = &app.config.redirect.deny_file {
@@ -151,7 +184,7 @@ async fn run(
         Ok(links) => tracing::info!("{links} links are in memory from the last run"),
         Err(error) => tracing::warn!("the most used links can't be read from data_dir: {error}"),
     }
-    let tasks = background_tasks(app, postman);
+    let mut tasks = background_tasks(app, redis_answers, postman);
     let exporting = exporter.map(Exporter::start).transpose()?;
     // No visitor waits for the list to be compiled, and none is sent away because the watch hasn't yet said that Redis may be asked.
     let _ = crawler_list.await;
@@ -163,8 +196,9 @@ async fn run(
         };
         let _ = timeout(WATCH_START_MAX, trusted).await;
     }
-    let (public, public_address) = public_server(app)?;
-    let (operator, operator_address) = operator_server(app)?;
+    let (public_address, operator_address) = (sockets.public.local_addr()?, sockets.operator.local_addr()?);
+    let (public, workers) = public_server(app, sockets.public)?;
+    let operator = operator_server(app, sockets.operator)?;
     tracing::info!(
         public.addr = %public_address,
         operator.addr = %operator_address,
@@ -172,9 +206,11 @@ async fn run(
         version = env!("CARGO_PKG_VERSION"),
         "listening"
     );
-    let stopper = tokio::spawn(stop_on_signal(Data::clone(app), public.handle(), signals));
+    let handover = sockets.are_kept.then(|| Arc::clone(&workers));
+    let stopper = tokio::spawn(stop_at_end(Data::clone(app), public.handle(), handover, end));
     let operator_handle = operator.handle();
     let operator_task = tokio::spawn(operator);
+    tasks.push(tokio::spawn(tell_service_manager(workers)));
     public.await?;
     stopper.abort();
     operator_handle.stop(false).await;
@@ -190,12 +226,10 @@ async fn run(
 }
 
 /// The server that `actix_web::HttpServer` builds, with our [`Stream`] between the socket and the dispatcher: `HttpServer` takes none.
-fn public_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
+fn public_server(app: &Data<App>, socket: TcpListener) -> Result<(Server, Arc<Workers>), ServeError> {
     let settings = &app.config.public;
     raise_file_limit(settings.connections_max);
-    let listener = connections::listen(settings.listen)
-        .map_err(|error| ServeError::Listen("public.listen", settings.listen, error))?;
-    let address = listener.local_addr()?;
+    let address = socket.local_addr()?;
     let (html, policy) = redirect::fixed::unreadable(app);
     let connections = Arc::new(Connections::new(settings, &html, policy, Arc::clone(&app.metrics)));
     let builder = Server::build()
@@ -205,7 +239,10 @@ fn public_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
         .disable_signals();
     let stopping = builder.graceful_shutdown_signal();
     let shared = Data::clone(app);
-    let builder = builder.listen("public", listener, move || {
+    let workers = Arc::new(Workers { connections: Arc::clone(&connections), pulse: Pulse::default() });
+    let of_workers = Arc::clone(&workers);
+    let builder = builder.listen("public", socket, move || {
+        of_workers.pulse.answer();
         let worker = Worker::new(Arc::clone(&connections));
         let stopping = stopping.clone();
         let http = HttpService::build()
@@ -230,7 +267,13 @@ fn public_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
         })
         .and_then(http)
     })?;
-    Ok((builder.run(), address))
+    Ok((builder.run(), workers))
+}
+
+/// The public port's workers, as seen from outside.
+struct Workers {
+    connections: Arc<Connections>,
+    pulse: Pulse,
 }
 
 /// Each connection is an open file, and many systems allow 1,024 unless asked for more.
@@ -249,20 +292,17 @@ fn raise_file_limit(connections: usize) {
     }
 }
 
-fn operator_server(app: &Data<App>) -> Result<(Server, SocketAddr), ServeError> {
-    let listen = app.config.operator_listen;
+fn operator_server(app: &Data<App>, socket: TcpListener) -> Result<Server, ServeError> {
     let shared = Data::clone(app);
     let server = HttpServer::new(move || WebApp::new().app_data(Data::clone(&shared)).configure(operator::routes))
         .workers(1)
         .client_request_timeout(HEAD_TIME_MAX)
         .disable_signals()
-        .bind(listen)
-        .map_err(|error| ServeError::Listen("operator.listen", listen, error))?;
-    let address = server.addrs().first().copied().unwrap_or(listen);
-    Ok((server.run(), address))
+        .listen(socket)?;
+    Ok(server.run())
 }
 
-fn background_tasks(app: &Data<App>, postman: Option<Postman>) -> Vec<JoinHandle<()>> {
+fn background_tasks(app: &Data<App>, redis_answers: bool, postman: Option<Postman>) -> Vec<JoinHandle<()>> {
     let events = CacheEvents {
         cache: Arc::clone(&app.cache),
         rankings: Arc::clone(&app.rankings),
@@ -270,7 +310,7 @@ fn background_tasks(app: &Data<App>, postman: Option<Postman>) -> Vec<JoinHandle
     };
     let mut tasks = vec![
         tokio::spawn(store::watch(app.store.clone(), events)),
-        tokio::spawn(keep_checking_safety(Data::clone(app))),
+        tokio::spawn(keep_checking_safety(Data::clone(app), redis_answers)),
         tokio::spawn(sweep_limits(Data::clone(app))),
         // On this thread: what a look-up awaits can't move to another.
         actix_web::rt::spawn(keep_revalidating(Data::clone(app))),
@@ -288,10 +328,14 @@ fn background_tasks(app: &Data<App>, postman: Option<Postman>) -> Vec<JoinHandle
     tasks
 }
 
-/// Runs once. While Redis is away at the start, this is left to the next start or to `merlink check --repair`.
+/// Runs once, as soon as Redis answers.
 async fn move_renamed_indexes(app: Data<App>) {
-    if let Err(error) = app.store.move_renamed_indexes().await {
+    while let Err(error) = app.store.move_renamed_indexes().await {
         tracing::debug!("indexes with old names can't be moved now: {error}");
+        if let StoreError::Corrupt(_) = error {
+            break;
+        }
+        sleep(RETRY).await;
     }
 }
 
@@ -330,19 +374,77 @@ impl Signals {
     }
 }
 
-/// On the first signal: not ready, then, when balancers have had the time to see that, stop with grace. A second one is heard too: it
-/// stops at once.
-async fn stop_on_signal(app: Data<App>, server: ServerHandle, mut signals: Signals) {
-    let (mut graceful, mut delay) = (true, app.config.public.stop_delay);
+/// What ends the service.
+struct End {
+    signals: Signals,
+    own_redis: Option<watch::Receiver<Phase>>,
+}
+
+impl End {
+    async fn next(&mut self, audit: &Audit) {
+        let Some(own_redis) = &mut self.own_redis else { return self.signals.next(audit).await };
+        let given_up = tokio::select! {
+            () = self.signals.next(audit) => false,
+            // No phase satisfies this, so it waits for the supervisor's end.
+            _ = own_redis.wait_for(|_| false) => true,
+        };
+        if given_up {
+            self.own_redis = None;
+        }
+    }
+}
+
+/// At the first signal: not ready, then, when balancers have had the time to see that, stop with grace. A second signal stops at once.
+/// `handover` is `None` when the socket's queue ends with this process.
+async fn stop_at_end(app: Data<App>, server: ServerHandle, handover: Option<Arc<Workers>>, mut end: End) {
+    let (mut graceful, mut delay, mut handover) = (true, app.config.public.stop_delay, handover);
     loop {
-        signals.next(app.store.audit()).await;
+        end.next(app.store.audit()).await;
         app.stop();
-        let server = server.clone();
+        service_manager::stopping();
+        let (server, handover) = (server.clone(), handover.take());
         tokio::spawn(async move {
             sleep(delay).await;
+            if let Some(workers) = handover {
+                server.pause().await;
+                hand_over(&workers).await;
+            }
             server.stop(graceful).await;
         });
         (graceful, delay) = (false, Duration::ZERO);
+    }
+}
+
+/// Waits until workers have taken all connections that were accepted before the pause. Workers drop what they find in their queue at a stop; what
+/// stays in the kernel's queue is the next process's.
+async fn hand_over(workers: &Workers) {
+    let quiet = async {
+        loop {
+            let before = workers.connections.taken();
+            sleep(HANDOVER).await;
+            if workers.pulse.beat(HANDOVER_MAX).await && workers.connections.taken() == before {
+                return;
+            }
+        }
+    };
+    let _ = timeout(HANDOVER_MAX, quiet).await;
+}
+
+/// Says that the service is ready once all workers answer, and then that it is alive as long as they do. A Redis that is away is no reason for a
+/// restart.
+async fn tell_service_manager(workers: Arc<Workers>) {
+    while !workers.pulse.beat(WORKERS_PATIENCE).await {
+        sleep(WATCH_POLL).await;
+    }
+    service_manager::ready();
+    let Some(allowed) = service_manager::watchdog() else { return };
+    let mut ticks = interval(allowed / BEATS_PER_WATCHDOG);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if workers.pulse.beat(allowed).await {
+            service_manager::alive();
+        }
     }
 }
 
@@ -354,6 +456,7 @@ async fn check_safety(config: &Config, store: &Store, metrics: &Metrics) -> Resu
             let refused = safety.refused(&config.redis.allow_unsafe);
             if refused.is_empty() { Ok(true) } else { Err(ServeError::Unsafe(refused)) }
         }
+        Err(error) if error.is_loading() => Ok(false),
         Err(error) => {
             tracing::warn!("starting without Redis, which should be at {}: {error}", store.place());
             Ok(false)
@@ -361,14 +464,11 @@ async fn check_safety(config: &Config, store: &Store, metrics: &Metrics) -> Resu
     }
 }
 
-async fn keep_checking_safety(app: Data<App>) {
-    let mut ticks = interval(SAFETY_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first tick is at once, and the start has just looked.
-    ticks.tick().await;
+async fn keep_checking_safety(app: Data<App>, mut is_checked: bool) {
     loop {
-        ticks.tick().await;
+        sleep(if is_checked { SAFETY_INTERVAL } else { RETRY }).await;
         if let Ok(safety) = app.store.safety().await {
+            is_checked = true;
             note_safety(&safety, &app.metrics);
             app.refuse_redis(!safety.refused(&app.config.redis.allow_unsafe).is_empty());
         }
@@ -407,22 +507,38 @@ async fn sweep_limits(app: Data<App>) {
 }
 
 /// The redis-server that merlink runs when `redis.url` is empty, and the task that looks after it.
-struct OwnRedis(Option<(watch::Sender<bool>, JoinHandle<()>)>);
+struct OwnRedis {
+    supervisor: Option<(watch::Sender<bool>, Supervisor)>,
+    phase: Option<watch::Receiver<Phase>>,
+}
+
+type Supervisor = JoinHandle<Result<(), EmbeddedError>>;
 
 impl OwnRedis {
-    async fn start(config: &Config, store: &Store) -> Result<Self, EmbeddedError> {
+    fn start(config: &Config, store: &Store) -> Result<Self, EmbeddedError> {
         if config.redis.url.is_some() {
-            return Ok(Self(None));
+            return Ok(Self { supervisor: None, phase: None });
         }
-        let embedded = Embedded::start(config, store.clone()).await?;
+        let embedded = Embedded::new(config, store.clone())?;
+        let phase = embedded.phase();
         let (stop, stopped) = watch::channel(false);
-        Ok(Self(Some((stop, tokio::spawn(embedded.supervise(stopped))))))
+        Ok(Self { supervisor: Some((stop, tokio::spawn(embedded.supervise(stopped)))), phase: Some(phase) })
     }
 
-    async fn stop(self) {
-        if let Some((stop, supervisor)) = self.0 {
-            let _ = stop.send(true);
-            let _ = supervisor.await;
+    /// Waits until the server answers, or has loaded its data for a moment without an end. `false` when it can't be started.
+    async fn settled(&mut self) -> bool {
+        let Some(phase) = &mut self.phase else { return true };
+        if phase.wait_for(|phase| *phase != Phase::Starting).await.is_err() {
+            return false;
         }
+        let started = phase.wait_for(|phase| *phase == Phase::Started);
+        !timeout(LOADING_PATIENCE, started).await.is_ok_and(|started| started.is_err())
+    }
+
+    async fn stop(self) -> Result<(), EmbeddedError> {
+        let Some((stop, supervisor)) = self.supervisor else { return Ok(()) };
+        let _ = stop.send(true);
+        // A supervisor that panicked has said so.
+        supervisor.await.unwrap_or(Ok(()))
     }
 }

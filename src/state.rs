@@ -216,9 +216,13 @@ impl LinkEvents for CacheEvents {
         self.rankings.link_changed();
     }
 
-    fn disconnected(&self, reason: &str) {
+    fn disconnected(&self, reason: &StoreError) {
         self.metrics.redis_up.set(0);
         self.cache.distrust();
-        tracing::warn!("Redis is away; links in memory go on redirecting: {reason}");
+        if reason.is_loading() {
+            tracing::info!("Redis reads its data; links in memory redirect meanwhile");
+        } else {
+            tracing::warn!("Redis is away; links in memory go on redirecting: {reason}");
+        }
     }
 }

@@ -97,7 +97,8 @@ async fn with_store<T>(config: &Config, work: impl AsyncFnOnce(&Store) -> Result
     }
     match DataDirLock::claim(&config.data_dir) {
         Ok(_lock) => {
-            let embedded = Embedded::start(config, store.clone()).await?;
+            let mut embedded = Embedded::new(config, store.clone())?;
+            embedded.start().await?;
             let result = work(&store).await;
             embedded.stop().await;
             result

@@ -11,6 +11,7 @@
 //!
 //! Connections of trusted proxies are exempt from both: one proxy's connections carry many visitors.
 
+mod pulse;
 mod refusal;
 mod stream;
 
@@ -23,7 +24,7 @@ use std::{
     rc::{Rc, Weak},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -39,7 +40,10 @@ use foldhash::fast::RandomState;
 use ipnet::IpNet;
 use tokio::net::TcpStream;
 
-pub use self::stream::{HEAD_TIME_MAX, Stream, listen};
+pub use self::{
+    pulse::Pulse,
+    stream::{HEAD_TIME_MAX, Stream, listen, prepare},
+};
 use crate::{
     client,
     config::Public,
@@ -59,6 +63,8 @@ pub struct Connections {
     per_worker_max: usize,
     trusted: Vec<IpNet>,
     addresses: Mutex<HashMap<IpAddr, Arc<Address>, RandomState>>,
+    /// Connections that workers took from the acceptor since the start.
+    taken: AtomicU64,
     /// The page for requests that can't be read.
     page: refusal::Page,
     metrics: Arc<Metrics>,
@@ -78,9 +84,15 @@ impl Connections {
             per_worker_max: settings.connections_per_worker_max(),
             trusted: settings.trusted_proxies.clone(),
             addresses: Mutex::default(),
+            taken: AtomicU64::new(0),
             page: refusal::Page::new(html, policy),
             metrics,
         }
+    }
+
+    /// Connections that workers took from the acceptor since the start.
+    pub fn taken(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Counts one more connection of an address; `None` when it has as many as it may.
@@ -135,6 +147,7 @@ impl Worker {
 
     /// Takes a new connection, or `None` when its address has too many.
     pub fn admit(self: &Rc<Self>, io: TcpStream) -> Option<Stream> {
+        self.all.taken.fetch_add(1, Ordering::Relaxed);
         // A peer that is gone already has no address.
         let ip = io.peer_addr().ok()?.ip().to_canonical();
         let is_trusted = self.all.trusted.iter().any(|network| network.contains(&ip));

@@ -19,7 +19,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -28,7 +28,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use memchr::memchr_iter;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -38,8 +38,9 @@ use tokio::{
 use super::{Connection, Work, refusal};
 use crate::metrics::ClosedConnection;
 
-/// Connections that the kernel queues while workers are busy.
-const LISTENER_BACKLOG: i32 = 1024;
+/// Connections that the kernel queues while workers are busy, or while a restart has none: four seconds of 1,000 new connections a second. Linux
+/// allows no more unless `net.core.somaxconn` is raised.
+const LISTENER_BACKLOG: i32 = 4096;
 /// Most that the dispatcher is given in one turn, when no head ends in it.
 const TURN_BYTES_MAX: usize = 16 * 1024;
 /// Longest head whose buffer in the dispatcher is worth keeping for the connection's next request.
@@ -55,22 +56,33 @@ const UNSENT_BYTES_MAX: u32 = 64 * 1024;
 
 const REQUEST_TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
-/// Listens for connections of the public port. Each inherits the listener's options.
+/// Listens for connections. Each inherits the listener's options.
 ///
 /// # Errors
 ///
 /// When the address is taken or isn't ours.
-pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
+    let socket = socket.into();
+    prepare(&socket)?;
+    Ok(socket)
+}
+
+/// Gives a bound socket the port's options and its queue. It may listen already.
+///
+/// # Errors
+///
+/// When the kernel refuses an option, as for a socket that isn't TCP's.
+pub fn prepare(socket: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(socket);
     #[cfg(target_os = "linux")]
     {
         socket.set_tcp_user_timeout(Some(ACKNOWLEDGE_TIME_MAX))?;
         socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
     }
-    socket.listen(LISTENER_BACKLOG)?;
-    Ok(socket.into())
+    socket.listen(LISTENER_BACKLOG)
 }
 
 pub struct Stream {

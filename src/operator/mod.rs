@@ -78,7 +78,9 @@ struct Dependency {
 ///
 /// An instance that isn't ready still redirects what it has in memory; if none is ready, send visitors all the same.
 async fn readyz(app: Data<App>) -> HttpResponse {
-    let redis = if !app.cache.is_trusted() {
+    let redis = if !app.cache.is_trusted() && app.store.is_loading() {
+        Dependency::failed("Redis reads its data; links in memory redirect meanwhile".to_owned())
+    } else if !app.cache.is_trusted() {
         Dependency::failed("Redis doesn't answer; links in memory go on redirecting".to_owned())
     } else if app.is_redis_refused() {
         Dependency::failed("Redis may lose links, or lacks what Merlink needs: run merlink check".to_owned())

@@ -42,8 +42,10 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 const POLL: Duration = Duration::from_millis(5);
 /// Between looks at an adopted server, which can't be waited for as a child can.
 const ADOPTED_POLL: Duration = Duration::from_millis(100);
-/// Time for a server to load its data before merlink goes on without it, not ready yet. 1 million links load in some 2 s.
-const LOADING_MAX: Duration = Duration::from_secs(10);
+/// Time for a server to answer anything at all. That it loads its data is an answer; 1 million links load in some 4 s.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// Between looks at a server that loads its data, which it interrupts to answer.
+const LOADING_POLL: Duration = Duration::from_millis(50);
 /// Time for SHUTDOWN before the server is killed. With `appendfsync always` nothing acknowledged depends on it.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 /// A server that lived for this long was well, and is started again at once.
@@ -77,8 +79,18 @@ pub enum EmbeddedError {
     Deaf(PathBuf),
 }
 
+/// How far the first start of a server has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Starting,
+    /// It reads its data, which takes as long as there is data.
+    Loading,
+    Started,
+}
+
 /// The server that merlink looks after.
 pub struct Embedded {
+    phase: watch::Sender<Phase>,
     store: Store,
     folder: PathBuf,
     socket: PathBuf,
@@ -96,12 +108,12 @@ enum Server {
 }
 
 impl Embedded {
-    /// Finds a live server or starts one, and waits until it answers, or 10 s while it loads.
+    /// Prepares the folder of a server; starts none.
     ///
     /// # Errors
     ///
-    /// When no program is installed, a file can't be written, or the server ends at once: the message says what to do.
-    pub async fn start(config: &Config, store: Store) -> Result<Self, EmbeddedError> {
+    /// When no program is installed or the folder can't be used: the message says what to do.
+    pub fn new(config: &Config, store: Store) -> Result<Self, EmbeddedError> {
         let socket = std::path::absolute(connect::embedded_socket(config))
             .map_err(|error| file_error(&config.data_dir, error))?;
         if socket.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
@@ -110,20 +122,36 @@ impl Embedded {
         let folder = socket.parent().expect("the socket is in data_dir/redis").to_owned();
         config::make_dir(&folder).map_err(|error| file_error(&folder, error))?;
         let program = find_program().ok_or(EmbeddedError::NoProgram)?;
-        let mut embedded = Self { store, folder, socket, program, server: Server::None };
-        embedded.revive().await?;
-        Ok(embedded)
+        Ok(Self { phase: watch::Sender::new(Phase::Starting), store, folder, socket, program, server: Server::None })
+    }
+
+    /// Finds a live server or starts one, and waits until it has loaded its data.
+    ///
+    /// # Errors
+    ///
+    /// When a file can't be written, or the server ends while it starts: the message says what to do.
+    pub async fn start(&mut self) -> Result<(), EmbeddedError> {
+        self.revive().await?;
+        self.phase.send_replace(Phase::Started);
+        Ok(())
+    }
+
+    /// Follows the first start. Closed when the server is given up.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
     }
 
     /// Waits until the server that another merlink runs answers.
     ///
     /// # Errors
     ///
-    /// When it doesn't within 10 s.
+    /// When it neither answers nor loads its data for 10 s.
     pub async fn wait(config: &Config, store: &Store) -> Result<(), EmbeddedError> {
-        let give_up = Instant::now() + LOADING_MAX;
-        while store.ping().await.is_err() {
-            if Instant::now() > give_up {
+        let mut give_up = Instant::now() + ANSWER_MAX;
+        while let Err(error) = store.ping().await {
+            if error.is_loading() {
+                give_up = Instant::now() + ANSWER_MAX;
+            } else if Instant::now() > give_up {
                 return Err(EmbeddedError::Deaf(connect::embedded_socket(config)));
             }
             sleep(POLL).await;
@@ -131,8 +159,23 @@ impl Embedded {
         Ok(())
     }
 
-    /// Starts the server again whenever it dies, until `stop` says so; then shuts it down.
-    pub async fn supervise(mut self, mut stop: watch::Receiver<bool>) {
+    /// Starts the server, and starts it again whenever it dies, until `stop` says so; then shuts it down.
+    ///
+    /// # Errors
+    ///
+    /// When the first start fails, as [`Embedded::start`] has it.
+    pub async fn supervise(mut self, mut stop: watch::Receiver<bool>) -> Result<(), EmbeddedError> {
+        let started = tokio::select! {
+            started = self.start() => Some(started),
+            () = told(&mut stop) => None,
+        };
+        match started {
+            Some(started) => started?,
+            None => {
+                self.abandon().await;
+                return Ok(());
+            }
+        }
         let mut pause = Duration::ZERO;
         loop {
             let revived_at = Instant::now();
@@ -149,14 +192,36 @@ impl Embedded {
             if timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() {
                 break;
             }
-            while let Err(error) = self.revive().await {
+            loop {
+                let revived = tokio::select! {
+                    revived = self.revive() => Some(revived),
+                    () = told(&mut stop) => None,
+                };
+                let error = match revived {
+                    Some(Ok(())) => break,
+                    Some(Err(error)) => error,
+                    None => {
+                        self.abandon().await;
+                        return Ok(());
+                    }
+                };
                 tracing::error!("redis-server can't be started again: {error}");
                 if timeout(RESTART_PAUSE_MAX, stop.wait_for(|stop| *stop)).await.is_ok() {
-                    return;
+                    return Ok(());
                 }
             }
         }
         self.stop().await;
+        Ok(())
+    }
+
+    /// Ends a server that doesn't answer yet. It has acknowledged nothing, so a kill costs nothing.
+    async fn abandon(mut self) {
+        if let Server::Ours(child) = &mut self.server {
+            let _ = child.kill().await;
+        } else {
+            self.stop().await;
+        }
     }
 
     /// Shuts the server down, whoever started it; kills it when it doesn't obey.
@@ -181,19 +246,29 @@ impl Embedded {
     /// Adopts the server that is alive, or starts one when none is. One that was just killed may take connections for a moment more.
     async fn revive(&mut self) -> Result<(), EmbeddedError> {
         self.server = Server::None;
-        let give_up = Instant::now() + LOADING_MAX;
+        let mut give_up = Instant::now() + ANSWER_MAX;
         while !is_deserted(&self.socket).await {
             match self.store.ping().await {
                 Ok(()) => return self.adopt().await,
-                Err(error) if Instant::now() > give_up => {
-                    // Loading is an answer too: it will be ready when it has read its file.
-                    let loading = error.to_string().contains("LOADING");
-                    return if loading { self.adopt().await } else { Err(EmbeddedError::Deaf(self.socket.clone())) };
-                }
+                Err(error) if error.is_loading() => give_up = self.note_loading().await,
+                Err(_) if Instant::now() > give_up => return Err(EmbeddedError::Deaf(self.socket.clone())),
                 Err(_) => sleep(POLL).await,
             }
         }
         self.spawn().await
+    }
+
+    /// Pauses before the next look; returns until when the server may now be silent.
+    async fn note_loading(&self) -> Instant {
+        self.phase.send_if_modified(|phase| {
+            let is_new = *phase == Phase::Starting;
+            if is_new {
+                *phase = Phase::Loading;
+            }
+            is_new
+        });
+        sleep(LOADING_POLL).await;
+        Instant::now() + ANSWER_MAX
     }
 
     async fn adopt(&mut self) -> Result<(), EmbeddedError> {
@@ -273,10 +348,11 @@ impl Embedded {
     }
 
     async fn wait_for_answer(&mut self) -> Result<(), EmbeddedError> {
-        let give_up = Instant::now() + LOADING_MAX;
+        let mut give_up = Instant::now() + ANSWER_MAX;
         loop {
             match self.store.ping().await {
                 Ok(()) => return Ok(()),
+                Err(error) if error.is_loading() => give_up = self.note_loading().await,
                 Err(error) if Instant::now() > give_up => {
                     tracing::warn!("redis-server doesn't answer yet; going on without it: {error}");
                     return Ok(());
@@ -337,6 +413,11 @@ impl Store {
         redis::cmd("SHUTDOWN").arg("NOSAVE").exec_async(&mut connection).await?;
         Ok(())
     }
+}
+
+/// Waits for the word to stop.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Whether certainly nobody listens. A server that hangs has a full queue, which is another error, and a second server beside it would

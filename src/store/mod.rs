@@ -37,7 +37,10 @@ mod wire;
 
 use std::{
     future::Future,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -62,7 +65,7 @@ pub use accounts::Totals;
 pub use api_keys::{ENDED_KEPT_FOR, ENDED_KEPT_MAX, FoundKey};
 pub use bulk::{BulkCreated, Damaged, LINKS_AT_ONCE, LinkWalk};
 pub use clicks::{ALL_LINKS, ClickStore, Counted, Counter, Counts, Stretch};
-pub use embedded::{Embedded, EmbeddedError};
+pub use embedded::{Embedded, EmbeddedError, Phase};
 pub use idempotency::{Answer, Begun, Held, Progress, Quota};
 pub use instances::Retired;
 pub use links::{Change, Changed, Created, ListedLink, NewLink, Reach, Revision};
@@ -90,7 +93,15 @@ pub enum StoreError {
     Corrupt(String),
 }
 
+/// The reason while Redis reads its data after a start: it takes connections, and refuses every command that needs data.
+const LOADING: &str = "it still reads its data from the disk";
+
 impl StoreError {
+    /// True if Redis is there and will answer once it has read its data.
+    pub fn is_loading(&self) -> bool {
+        matches!(self, Self::Unavailable(reason) if reason == LOADING)
+    }
+
     /// A word for it, that traces have.
     fn kind(&self) -> &'static str {
         match self {
@@ -124,6 +135,9 @@ pub struct StoreSettingsError(String);
 
 impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
+        if error.code() == Some("LOADING") {
+            return Self::Unavailable(LOADING.to_owned());
+        }
         // What can't be read as what it should be is `Parse` to the client: a version that is no number, a text that isn't UTF-8.
         let misread = matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse)
             || error.code() == Some("WRONGTYPE");
@@ -185,6 +199,8 @@ pub struct Store {
     audit: Arc<Audit>,
     outlines: Arc<outlines::Outlines>,
     key_relations: Arc<api_keys::Relations>,
+    /// Set by the watch.
+    is_loading: Arc<AtomicBool>,
     /// The servers that were tried last, and the result.
     tried: Arc<Mutex<Option<(String, Trial)>>>,
 }
@@ -217,8 +233,22 @@ impl Store {
         let lookup_timeout = config.redis.lookup_timeout;
         let outlines = Arc::new(outlines::Outlines::new());
         let key_relations = Arc::new(api_keys::Relations::new(api_keys::RELATIONS_MAX));
-        let tried = Arc::default();
-        Ok(Self { connector, control, lookup_timeout, metrics, audit: Arc::new(audit), outlines, key_relations, tried })
+        Ok(Self {
+            connector,
+            control,
+            lookup_timeout,
+            metrics,
+            audit: Arc::new(audit),
+            outlines,
+            key_relations,
+            is_loading: Arc::default(),
+            tried: Arc::default(),
+        })
+    }
+
+    /// True if Redis was reading its data when the watch last asked.
+    pub fn is_loading(&self) -> bool {
+        self.is_loading.load(Ordering::Relaxed)
     }
 
     /// Where changes are written down, for whoever has to open the file anew.

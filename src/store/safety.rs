@@ -7,7 +7,7 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind, cmd};
 
 use super::{
-    Store, StoreError,
+    LOADING, Store, StoreError,
     connection::Primary,
     engine::{Engine, Trial},
 };
@@ -51,7 +51,7 @@ impl Store {
                     let info: String = redis.ask_primary(&primary, cmd("INFO")).await?;
                     if field(&info, "loading") == "1" {
                         let loading = ErrorKind::Server(ServerErrorKind::BusyLoading);
-                        return Err(RedisError::from((loading, "it still reads its data from the disk")));
+                        return Err(RedisError::from((loading, LOADING)));
                     }
                     let ask_fsync = cmd("CONFIG").arg("GET").arg("appendfsync").to_owned();
                     // Forbidden by many managed services: then it isn't known, and INFO has to do.

@@ -4,7 +4,14 @@
 //! its own connection (`subscription.rs`): an answer shows that every message sent before it has arrived. One second without an answer and
 //! nothing is proven any more.
 
-use std::{collections::BTreeMap, convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    future::pending,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use redis::cmd;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -35,7 +42,7 @@ pub trait LinkEvents: Send + Sync + 'static {
     /// `code` changed to `version`, or was created with it.
     fn changed(&self, code: &str, version: u64);
     /// Changes may go untold from now on; `reason` is for the log.
-    fn disconnected(&self, reason: &str);
+    fn disconnected(&self, reason: &StoreError);
 }
 
 /// Watches for ever, subscribing again whenever the subscription is lost.
@@ -44,12 +51,13 @@ pub async fn watch(store: Store, events: impl LinkEvents) {
     let mut down = false;
     loop {
         let Err(reason) = subscribe(&store, &events, &mut down).await;
+        store.is_loading.store(reason.is_loading(), Ordering::Relaxed);
         if !down {
             down = true;
             // Whatever else is open leads to the same Redis.
             store.connector.doubt();
             store.outlines.subscribed(false);
-            events.disconnected(&reason.to_string());
+            events.disconnected(&reason);
         }
         sleep(RETRY).await;
     }
@@ -70,6 +78,7 @@ async fn subscribe(store: &Store, events: &Arc<impl LinkEvents>, down: &mut bool
     // A Redis that still reads its files takes subscriptions, and no reads or writes.
     timeout(SILENCE, subscription.prove()).await.map_err(|_| silent())??;
     *down = false;
+    store.is_loading.store(false, Ordering::Relaxed);
     store.outlines.subscribed(true);
     events.connected();
     let mut lost = pin!(subscription.lost());

@@ -11,6 +11,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     io::{BufRead, BufReader, Read, Write as _},
     net::SocketAddr,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -86,6 +87,8 @@ pub struct Home {
     settings: BTreeMap<String, String>,
     /// Words before each command: another program that runs it.
     within: Vec<String>,
+    /// What `serve` gets as its standard input.
+    stdin: Mutex<Option<OwnedFd>>,
 }
 
 impl Home {
@@ -93,7 +96,7 @@ impl Home {
         let directory = TempDir::new().expect("a temporary directory can be made");
         let data_dir = directory.path().join("data").display().to_string();
         // The limits are off: most tests come from one address and do more than any one person would.
-        Self { directory, settings: BTreeMap::new(), within: Vec::new() }
+        Self { directory, settings: BTreeMap::new(), within: Vec::new(), stdin: Mutex::default() }
             .set("public.listen", "127.0.0.1:0")
             .set("operator.listen", "127.0.0.1:0")
             .set("data_dir", data_dir)
@@ -128,6 +131,11 @@ impl Home {
     pub fn within(mut self, words: Vec<String>) -> Self {
         self.within = words;
         self
+    }
+
+    /// Gives this to the next `serve` as its standard input.
+    pub fn give(&self, stdin: Option<OwnedFd>) {
+        *lock(&self.stdin) = stdin;
     }
 
     /// Looks for a name without end, in a mount namespace of its own. `None` where that can't be had, since it takes root.
@@ -229,7 +237,9 @@ impl Home {
     fn command(&self, arguments: &[impl AsRef<OsStr>]) -> Command {
         let words: Vec<&OsStr> = self.within.iter().map(OsStr::new).chain([OsStr::new(MERLINK)]).collect();
         let mut command = Command::new(words[0]);
-        command.args(&words[1..]).args(arguments).current_dir(self.path()).stdin(Stdio::null()).env_clear();
+        let stdin = lock(&self.stdin).as_ref().map(|stdin| stdin.try_clone().expect("it can be shared"));
+        let stdin = stdin.map_or_else(Stdio::null, Stdio::from);
+        command.args(&words[1..]).args(arguments).current_dir(self.path()).stdin(stdin).env_clear();
         for kept in ["PATH", "HOME", "TMPDIR", "LLVM_PROFILE_FILE"] {
             if let Some(value) = std::env::var_os(kept) {
                 command.env(kept, value);

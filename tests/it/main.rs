@@ -14,6 +14,7 @@ mod otlp_collector;
 mod proxy;
 mod redis_nodes;
 mod redis_server;
+mod service_manager;
 mod small_disk;
 
 mod clicks;
@@ -74,6 +75,7 @@ mod concurrency;
 mod damage;
 mod engines;
 mod faults;
+mod handover;
 mod histories;
 mod hostile;
 mod instances;
