@@ -42,7 +42,7 @@ compose_by_client() {
 # Of `verify` only what is about the file: whether /usr/bin/merlink is there is this machine's affair.
 unit() {
     local said
-    said=$(systemd-analyze verify deploy/systemd/merlink.service 2>&1 | grep -v 'is not executable' || true)
+    said=$(systemd-analyze verify deploy/systemd/merlink.service deploy/systemd/ports/merlink.socket 2>&1 | grep -v 'is not executable' || true)
     [[ -z $said ]] || { echo "$said"; return 1; }
     systemd-analyze security --offline=true --threshold=19 deploy/systemd/merlink.service | tail -n 1
 }

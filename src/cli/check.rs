@@ -28,6 +28,7 @@ const PROBE_MAX: Duration = Duration::from_secs(2);
 /// Read the settings, connect to Redis, print what was found; fail when something is unsafe
 #[derive(Args)]
 #[command(after_help = "Example:\n  merlink check --config /etc/merlink/merlink.toml")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Arguments {
     /// Rebuild what can be derived from the links (owners' indexes), drop what instances that are gone left beside the counters, and
     /// API keys that ended more than 90 days ago
@@ -36,6 +37,9 @@ pub struct Arguments {
     /// With --repair: which instances are gone, those that ended this long ago with all their clicks counted
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30d", requires = "repair")]
     gone_for: Duration,
+    /// Only read the settings and the files that they name; connect to nothing, so this passes while Redis is away
+    #[arg(long, conflicts_with_all = ["repair", "alive", "ready"])]
+    settings: bool,
     /// Only ask the running service whether it is alive
     #[arg(long)]
     alive: bool,
@@ -49,18 +53,20 @@ pub fn run(arguments: Arguments, config: Config) -> Result<(), Failure> {
     match arguments {
         Arguments { alive: true, .. } => probe(&config, "/healthz"),
         Arguments { ready: true, .. } => probe(&config, "/readyz"),
+        Arguments { settings: true, .. } => check_settings(&config),
         Arguments { repair, gone_for, .. } => block_on(check(config, repair.then_some(gone_for))),
     }
 }
 
-async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> {
-    let site = Site::new(&config).map_err(|error| error.to_string())?;
+/// Reads the settings and the files that they name. Connects to nothing.
+fn check_settings(config: &Config) -> Result<(), Failure> {
+    let site = Site::new(config).map_err(|error| error.to_string())?;
     print("settings      ok");
     let languages: Vec<&str> = site.languages.offered().iter().map(|language| language.tag.as_str()).collect();
     print(&format!("languages     {}", languages.join(", ")));
     print(&format!("short links   {}/<code>", config.public.base_url.as_str()));
     print(&format!("data_dir      {}", config.data_dir.display()));
-    print(&format!("mail          {}", mail(&config)));
+    print(&format!("mail          {}", mail(config)));
     if let Some(path) = &config.redirect.deny_file {
         let denied = Denied::read(path).map_err(|error| ServeError::DenyFile(path.clone(), error))?;
         print(&format!("denied        codes {}, by {}", denied.codes.len(), path.display()));
@@ -69,12 +75,17 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
         }
     }
     if let Some(path) = &config.targets.blocked_file {
-        let blocked = BlockedFile::read(path).map_err(|error| ServeError::blocked_file(&config, error))?;
+        let blocked = BlockedFile::read(path).map_err(|error| ServeError::blocked_file(config, error))?;
         print(&format!("blocked       targets' hosts {}, by {}", blocked.hosts.len(), path.display()));
         for mistake in blocked.mistakes {
             print(&format!("weak          targets.blocked_file: {mistake}"));
         }
     }
+    Ok(())
+}
+
+async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> {
+    check_settings(&config)?;
     if let Some((_, exporter)) = Traces::new(&config, &Metrics::new())? {
         match exporter.try_out().await {
             Ok(place) => print(&format!("traces        {place}, a share of {}", config.traces.sampled_share)),

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use crate::harness::{Home, Server, eventually};
+use crate::{
+    harness::{Home, Server, eventually},
+    redis_server::free_address,
+};
 
 #[test]
 fn key_create_prints_the_key_alone_on_stdout() {
@@ -128,6 +131,21 @@ fn check_says_what_it_found() {
     server.finish();
     server.home().run(&["check"]).assert_code(0);
     assert!(server.home().redis().is_err(), "a check leaves no Redis behind");
+}
+
+/// What a service manager asks before each start: links in memory redirect without Redis, so its absence is no reason to refuse.
+#[test]
+fn check_of_settings_alone_asks_no_redis() {
+    let home = Home::new().set("redis.url", format!("redis://{}", free_address()));
+    home.run(&["check"]).assert_code(1);
+    let ran = home.run(&["check", "--settings"]);
+    assert!(ran.assert_code(0).stdout.contains("settings      ok"), "{ran}");
+    let home = home.set("redirect.deny_file", "/no/such/file");
+    home.run(&["check", "--settings"]).assert_code(1).assert_names(&["redirect.deny_file", "/no/such/file"]);
+    // An own Redis isn't started either.
+    let home = Home::new();
+    home.run(&["check", "--settings"]).assert_code(0);
+    assert!(!home.data_dir().exists(), "nothing is made");
 }
 
 #[test]
