@@ -17,7 +17,7 @@ use crate::{
     clicks::Clicks,
     config::Config,
     console,
-    domain::{KnownBrowserId, ServiceKey},
+    domain::{Code, KnownBrowserId, Link, ServiceKey},
     languages::Language,
     limits::{ApiLimits, PerMinute, PerNetwork},
     mail::Mailer,
@@ -159,9 +159,15 @@ impl App {
 
     /// Notes that this process created or changed a link. The message to all nodes comes back to this one too, but the answer to the officer
     /// may be faster.
-    pub fn link_changed(&self, code: &str, version: u64) {
-        self.cache.forget(code, version);
-        self.rankings.link_changed();
+    pub fn link_changed(&self, link: &Link) {
+        self.cache.forget(link.code.as_str(), link.version);
+        self.rankings.link_changed_here(Some(&link.owner));
+    }
+
+    /// Notes that this process may have changed a link: the answer of the store was lost.
+    pub fn link_may_have_changed(&self, code: &Code) {
+        self.cache.forget(code.as_str(), u64::MAX);
+        self.rankings.link_changed_here(None);
     }
 
     /// Says that the process is about to end: from now on it isn't ready.
@@ -208,6 +214,7 @@ impl LinkEvents for CacheEvents {
     fn connected(&self) {
         self.metrics.redis_up.set(1);
         self.cache.trust();
+        self.rankings.told(true);
         tracing::info!("Redis answers");
     }
 
@@ -219,6 +226,7 @@ impl LinkEvents for CacheEvents {
     fn disconnected(&self, reason: &StoreError) {
         self.metrics.redis_up.set(0);
         self.cache.distrust();
+        self.rankings.told(false);
         if reason.is_loading() {
             tracing::info!("Redis reads its data; links in memory redirect meanwhile");
         } else {
