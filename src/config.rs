@@ -85,6 +85,8 @@ pub struct Redis {
     pub pool_size: usize,
     /// For one look-up of a visitor's code.
     pub lookup_timeout: Duration,
+    /// Between two passes of the check of indexes.
+    pub index_check_every: Duration,
 }
 
 /// A way in which Redis may lose links although it acknowledged them.
@@ -365,6 +367,7 @@ impl BaseUrl {
 
 /// Below, a Redis that is well would be called slow; beyond, visitors of a code that isn't in memory would hang with one that is not.
 const LOOKUP_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(10);
+const INDEX_CHECKS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(24 * 60 * 60);
 
 impl Redis {
     fn read(settings: &mut Settings) -> Option<Self> {
@@ -379,12 +382,16 @@ impl Redis {
         let lookup_timeout = settings.take("redis.lookup_timeout", "a duration of 10ms to 10s", |text| {
             duration(text).filter(|timeout| LOOKUP_TIMEOUTS.contains(timeout))
         });
+        let index_check_every = settings.take("redis.index_check_every", "a duration of 100ms to 24h", |text| {
+            duration(text).filter(|every| INDEX_CHECKS.contains(every))
+        });
         Some(Self {
             url: url?,
             tls_ca_file: tls_ca_file?,
             allow_unsafe: allow_unsafe?.concat(),
             pool_size: pool_size?,
             lookup_timeout: lookup_timeout?,
+            index_check_every: index_check_every?,
         })
     }
 }

@@ -439,6 +439,7 @@ pub struct Metrics {
     http_requests: IntCounterVec,
     http_durations: HistogramVec,
     links_created: [IntCounter; Source::ALL.len()],
+    index_entries_settled: [IntCounter; 2],
     auth_failures: [IntCounter; AuthFailure::ALL.len()],
     heads_shortened: [IntCounter; Shortened::ALL.len()],
     mails: [IntCounter; MailOutcome::ALL.len()],
@@ -500,6 +501,11 @@ impl Metrics {
         let links_created =
             register.counters("merlink_links_created_total", "Links created, by way of creation.", "source");
         let auth_failures = register.counters("merlink_auth_failures_total", "Refused callers, by reason.", "kind");
+        let index_entries = register.counters(
+            "merlink_index_entries_settled_total",
+            "Entries of officers' lists that the check in the background found missing, or wrong, and mended.",
+            "was",
+        );
         let mails = register.counters("merlink_mails_total", "Mails with one-time passwords, by outcome.", "outcome");
         let trace_spans =
             register.counters("merlink_trace_spans_total", "Spans for the collector of traces, by outcome.", "outcome");
@@ -566,6 +572,7 @@ impl Metrics {
                 &["api", "route", "method", "status"],
                 HTTP_BUCKETS,
             ),
+            index_entries_settled: ["missing", "wrong"].map(|was| index_entries.with_label_values(&[was])),
             links_created: Source::ALL.map(|source| links_created.with_label_values(&[source.as_str()])),
             auth_failures: AuthFailure::ALL.map(|kind| auth_failures.with_label_values(&[kind.label()])),
             heads_shortened: shortened_heads(&register),
@@ -620,6 +627,12 @@ impl Metrics {
 
     pub fn closed_connection(&self, reason: ClosedConnection) {
         self.public_connections_closed[reason as usize].inc();
+    }
+
+    /// Counts entries that had been missing from an index, or had been in it wrongly.
+    pub fn index_entries_settled(&self, missing: u64, wrong: u64) {
+        self.index_entries_settled[0].inc_by(missing);
+        self.index_entries_settled[1].inc_by(wrong);
     }
 
     pub fn mail(&self, outcome: MailOutcome) {

@@ -314,6 +314,7 @@ fn background_tasks(app: &Data<App>, redis_answers: bool, postman: Option<Postma
         tokio::spawn(sweep_limits(Data::clone(app))),
         // On this thread: what a look-up awaits can't move to another.
         actix_web::rt::spawn(keep_revalidating(Data::clone(app))),
+        actix_web::rt::spawn(app.store.clone().keep_tending(app.config.redis.index_check_every)),
         tokio::spawn(hot_links::keep_saving(hot_links::path(&app.config.data_dir), Arc::clone(&app.cache))),
     ];
     tasks.extend(postman.map(|postman| tokio::spawn(postman.deliver(app.store.clone()))));

@@ -16,6 +16,7 @@
 //! | `keys:{email}` | set | ids of an officer's working keys, and of ended ones that aren't filed away yet. A hint, as above |
 //! | `keys:ended:{email}` | sorted set | ids of an officer's revoked and expired keys by the time they ended, in ms. A hint, as above |
 //! | `idempotency:{<asker>:<hash>}` | string, a day | a request that may be repeated, see `idempotency.rs` |
+//! | `idempotency:index-check` | string, expires | which node checks the indexes at present, see `tend.rs`. Below `idempotency:`, which Redis users that are in place may use |
 //! | `idempotency:of:{email}` | string, a day | bytes that such requests of an officer take, by the hour: `<hours since 1970>:<bytes>`, separated by spaces |
 //! | `session:{id}` | string, expires | who is logged in, since when, and the generation of their sessions, as JSON; `id` is a hash of what the browser holds |
 //! | `session:of:{email}` | string | the generation of an officer's sessions: those of any other are over. Absent: the empty one |
@@ -45,6 +46,7 @@ pub const SUSPENDED: &str = "session:suspended";
 pub const INSTANCES: &str = "instances";
 pub const GUESSES: &str = "guesses";
 pub const SERVICE_KEY: &str = "service-key";
+pub const INDEX_CHECK: &str = "idempotency:index-check";
 pub const LINKS_CHANNEL: &str = "merlink:links";
 
 pub fn link(code: &str) -> String {

@@ -30,6 +30,7 @@ mod sentinel;
 mod sessions;
 mod statistics;
 mod subscription;
+mod tend;
 mod trail;
 mod uploads;
 mod watch;
@@ -67,8 +68,9 @@ pub use bulk::{BulkCreated, Damaged, LINKS_AT_ONCE, LinkWalk};
 pub use clicks::{ALL_LINKS, ClickStore, Counted, Counter, Counts, Stretch};
 pub use embedded::{Embedded, EmbeddedError, Phase};
 pub use idempotency::{Answer, Begun, Held, Progress, Quota};
+pub use index::Settled;
 pub use instances::Retired;
-pub use links::{Change, Changed, Created, ListedLink, NewLink, Reach, Revision};
+pub use links::{Change, ChangeAttempt, Changed, Created, ListedLink, NewLink, Reach, Revision};
 pub use list::{BrowseQuery, Browsed, Candidate, Filter, ListQuery, OrderBy, Page, Place, RankBy, Search, Sort};
 pub use logins::{MailTurn, PendingLogin, Proof, Tried};
 pub use officers::ListedOfficer;
@@ -176,6 +178,14 @@ impl Actor {
             Self::Session(email) => format!("s{email}"),
             Self::Operator => "o".to_owned(),
             Self::Unknown => String::new(),
+        }
+    }
+
+    /// The same with a mark, by which a creation that is sent twice knows itself.
+    pub fn marked(&self, mark: Option<&str>) -> String {
+        match mark {
+            Some(mark) => format!("{} {mark}", self.to_store()),
+            None => self.to_store(),
         }
     }
 

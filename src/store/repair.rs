@@ -2,23 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use redis::cmd;
 
 use super::{
     Damaged, Store, StoreError,
-    connection::Primary,
-    index::Entry,
+    bulk::note_owners,
+    index::{self, Entry, Index, Settled},
     keys,
-    links::{indexes, note_owner, read_links},
+    links::read_links,
 };
 use crate::{
-    domain::{Code, Tag},
+    domain::{Code, Link, Tag},
     metrics::Operation,
 };
-
-/// Keys that Redis looks at in one step of the scan.
-const SCAN_COUNT: usize = 1000;
 
 /// What a repair found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,14 +33,18 @@ impl Store {
     /// When Redis can't be asked; repairing again goes on.
     pub async fn repair_owner_indexes(&self) -> Result<Repaired, StoreError> {
         let mut repaired = Repaired::default();
-        for primary in self.ask(Operation::LinkList, async |redis| redis.primaries().await).await? {
-            self.index_links_of(&primary, &mut repaired).await?;
+        let mut scan = self.scan_links().await?;
+        while let Some(codes) = scan.next(self).await? {
+            self.index(codes, &mut repaired).await?;
         }
         for owner in self.officers().await? {
             let tags = self.tags_of(&owner).await?;
-            let indexes = tags.iter().map(|tag| keys::tag(&owner, tag)).chain([keys::owner(&owner)]);
-            for index in indexes {
-                repaired.dropped += self.drop_stale_entries(&owner, &index, Timestamp::now()).await?;
+            let of_tags = tags.iter().map(|tag| Index::of_tag(&owner, tag));
+            for index in of_tags.chain([Index::of_all(&owner)]) {
+                let entries = self.index_all(&index.key()).await?;
+                let settled = self.index_settle(&index, &entries).await?;
+                repaired.added += settled.added;
+                repaired.dropped += settled.removed;
             }
         }
         Ok(repaired)
@@ -73,50 +73,52 @@ impl Store {
         Ok(())
     }
 
-    /// Walks through one server's keys.
-    async fn index_links_of(&self, primary: &Primary, repaired: &mut Repaired) -> Result<(), StoreError> {
-        let mut cursor = 0_u64;
-        loop {
-            let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(keys::link("*")).arg("COUNT").arg(SCAN_COUNT);
-            let (next, found): (u64, Vec<String>) =
-                self.ask(Operation::LinkList, async |redis| redis.ask_primary(primary, scan).await).await?;
-            self.index(&found, repaired).await?;
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
-        }
+    /// Adds these links to their owners' indexes, and to `repaired` how many there were and how many had been missing or wrong.
+    async fn index(&self, codes: Vec<Code>, repaired: &mut Repaired) -> Result<(), StoreError> {
+        let (links, damaged) = self.links_as_they_are(codes).await?;
+        repaired.links += links.len() as u64;
+        repaired.damaged.add(damaged);
+        let settled = self.index_as_linked(&links).await?;
+        repaired.added += settled.added;
+        repaired.dropped += settled.removed;
+        Ok(())
     }
 
-    /// Adds the links of these keys to their owners' indexes, and to `repaired` how many there were and how many had been missing or wrong.
-    async fn index(&self, link_keys: &[String], repaired: &mut Repaired) -> Result<(), StoreError> {
-        if link_keys.is_empty() {
-            return Ok(());
+    /// The links with these codes, and the codes of those whose data are damaged.
+    pub(super) async fn links_as_they_are(&self, codes: Vec<Code>) -> Result<(Vec<Link>, Vec<Code>), StoreError> {
+        let (mut links, mut damaged) = (Vec::with_capacity(codes.len()), Vec::new());
+        if codes.is_empty() {
+            return Ok((links, damaged));
         }
-        let codes: Vec<Code> = link_keys.iter().filter_map(|key| keys::parse_code(keys::code_of_link(key)?)).collect();
         let found = self.ask(Operation::LinkList, async |redis| read_links(redis, &codes).await).await?;
-        let mut entries: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         for (code, link) in codes.into_iter().zip(found) {
             match link {
-                Ok(Some(link)) => {
-                    repaired.links += 1;
-                    self.ask(Operation::LinkWrite, async |redis| note_owner(redis, &link).await).await?;
-                    for index in indexes(&link) {
-                        entries.entry(index).or_default().push(Entry::of(&link));
-                    }
-                }
-                Ok(None) => {}
+                Ok(link) => links.extend(link),
                 Err(error @ StoreError::Unavailable(_)) => return Err(error),
                 Err(error @ StoreError::Corrupt(_)) => {
-                    tracing::error!("left out of the indexes: {error}");
-                    repaired.damaged.add([code]);
+                    tracing::error!("left out: {error}");
+                    damaged.push(code);
                 }
             }
         }
-        for (index, entries) in entries {
-            repaired.added += self.index_add(&index, &entries).await?;
+        Ok((links, damaged))
+    }
+
+    /// Settles the entries of links in all indexes that they belong to, and makes their owners and tags known.
+    pub(super) async fn index_as_linked(&self, links: &[Link]) -> Result<Settled, StoreError> {
+        if links.is_empty() {
+            return Ok(Settled::default());
         }
-        Ok(())
+        let mut entries: BTreeMap<String, (Index, Vec<Entry>)> = BTreeMap::new();
+        for link in links {
+            for index in Index::all_of(link) {
+                let (_, entries) = entries.entry(index.key()).or_insert((index, Vec::new()));
+                entries.push(Entry::of(link));
+            }
+        }
+        let links: Vec<&Link> = links.iter().collect();
+        self.ask(Operation::LinkWrite, async |redis| note_owners(redis, &links).await).await?;
+        let entries: Vec<(Index, Vec<Entry>)> = entries.into_values().collect();
+        self.ask(Operation::LinkWrite, async |redis| index::settle_many(redis, &entries).await).await
     }
 }

@@ -1,0 +1,117 @@
+//! The check in the background: it goes through all links, again and again, and adds what their owners' indexes lack.
+//!
+//! Entries get lost where two writes are cut apart: a node dies between a link and its entries, or in a Cluster the shard of an index falls back behind the
+//! shards of the links. Nothing else notices that. One node at a time does it, at a pace that takes Redis about 1 % of a core: some 2,000 links a second.
+//!
+//! Unlike `check --repair` it leaves alone what isn't derived from links: instances and damaged values.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use redis::cmd;
+use tokio::time::sleep;
+
+use super::{
+    Store, StoreError,
+    index::{ENTRIES_AT_ONCE, Index},
+    keys,
+};
+use crate::{
+    domain::{Code, Link},
+    metrics::Operation,
+};
+
+/// Between two steps of a pass, of some 500 links each.
+const PAUSE: Duration = Duration::from_millis(250);
+const PAUSE_PER_ENTRY: Duration = Duration::from_micros(500);
+/// How long a node has the check without saying that it lives.
+const LEASE: Duration = Duration::from_secs(60);
+const RENEW_AFTER: Duration = Duration::from_secs(20);
+/// Whoever changed a link this recently may not have come to its entries yet.
+const SETTLING: Duration = Duration::from_secs(60);
+
+/// The right to check, as far as this node knows.
+struct Turn {
+    holder: String,
+    renewed: Option<Instant>,
+}
+
+impl Store {
+    /// Checks for ever, `rest` after one pass and before the first.
+    pub async fn keep_tending(self, rest: Duration) {
+        let mut turn = Turn { holder: nanoid::nanoid!(), renewed: None };
+        loop {
+            sleep(rest).await;
+            if let Err(error) = self.tend(&mut turn).await {
+                tracing::debug!("the check of indexes broke off: {error}");
+            }
+        }
+    }
+
+    /// One pass, if it is this node's turn, for as long as it is.
+    async fn tend(&self, turn: &mut Turn) -> Result<(), StoreError> {
+        let mut scan = self.scan_links().await?;
+        while self.is_turn(turn).await?
+            && let Some(codes) = scan.next(self).await?
+        {
+            self.tend_links(codes).await?;
+            sleep(PAUSE).await;
+        }
+        for owner in self.officers().await? {
+            let tags = self.tags_of(&owner).await?;
+            let of_tags = tags.iter().map(|tag| Index::of_tag(&owner, tag));
+            for index in of_tags.chain([Index::of_all(&owner)]) {
+                let entries = self.index_all(&index.key()).await?;
+                for chunk in entries.chunks(ENTRIES_AT_ONCE) {
+                    if !self.is_turn(turn).await? {
+                        return Ok(());
+                    }
+                    let read = self.read_entries(&index, chunk).await?;
+                    self.metrics.index_entries_settled(read.settled.added, read.settled.removed);
+                    sleep(PAUSE_PER_ENTRY * u32::try_from(chunk.len()).unwrap_or(u32::MAX)).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn tend_links(&self, codes: Vec<Code>) -> Result<(), StoreError> {
+        let now = Timestamp::now();
+        let is_settling =
+            |link: &Link| link.updated_at <= now && now.duration_since(link.updated_at).unsigned_abs() < SETTLING;
+        let (links, _) = self.links_as_they_are(codes).await?;
+        let settled: Vec<Link> = links.into_iter().filter(|link| !is_settling(link)).collect();
+        let settled = self.index_as_linked(&settled).await?;
+        self.metrics.index_entries_settled(settled.added, settled.removed);
+        if settled.added > 0 {
+            tracing::warn!("{} entries were missing from officers' lists; they are back", settled.added);
+        }
+        Ok(())
+    }
+
+    /// True while this node may check.
+    async fn is_turn(&self, turn: &mut Turn) -> Result<bool, StoreError> {
+        if turn.renewed.is_some_and(|at| at.elapsed() < RENEW_AFTER) {
+            return Ok(true);
+        }
+        turn.renewed = None;
+        let asked = Instant::now();
+        let lease_ms = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
+        let is_mine = self
+            .ask(Operation::LinkList, async |redis| {
+                let mut set = cmd("SET");
+                set.arg(keys::INDEX_CHECK).arg(&turn.holder).arg("NX").arg("GET").arg("PX").arg(lease_ms);
+                let held: Option<String> = set.query_async(redis).await?;
+                match held {
+                    None => Ok(true),
+                    Some(holder) if holder == turn.holder => {
+                        cmd("PEXPIRE").arg(keys::INDEX_CHECK).arg(lease_ms).query_async::<bool>(redis).await
+                    }
+                    Some(_) => Ok(false),
+                }
+            })
+            .await?;
+        turn.renewed = is_mine.then_some(asked);
+        Ok(is_mine)
+    }
+}
