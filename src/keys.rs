@@ -36,10 +36,37 @@ pub enum CreateError {
 ///
 /// When the officer has too many, or the store can't be asked.
 pub async fn create(store: &Store, new: NewKey, now: Timestamp, by: &Actor) -> Result<(ApiKey, PlainKey), CreateError> {
-    if store.working_api_keys(&new.owner, now).await?.len() >= KEYS_MAX {
+    make(store, new, PlainKey::random(), now, by).await
+}
+
+/// As [`create`] for a request that may be repeated: a repetition with the same seed makes the same key, with another secret, since nobody was told the
+/// first.
+///
+/// # Errors
+///
+/// When the officer has too many, or the store can't be asked.
+pub async fn create_once(
+    store: &Store,
+    new: NewKey,
+    seed: &str,
+    now: Timestamp,
+    by: &Actor,
+) -> Result<(ApiKey, PlainKey), CreateError> {
+    make(store, new, PlainKey::random_with_id_from(seed), now, by).await
+}
+
+async fn make(
+    store: &Store,
+    new: NewKey,
+    plain: PlainKey,
+    now: Timestamp,
+    by: &Actor,
+) -> Result<(ApiKey, PlainKey), CreateError> {
+    let working = store.working_api_keys(&new.owner, now).await?;
+    if working.iter().filter(|key| key.id != plain.id()).count() >= KEYS_MAX {
         return Err(CreateError::TooMany);
     }
-    let (key, plain) = new.draw(now);
+    let key = new.with(&plain, now);
     store.create_api_key(&key, by).await?;
     Ok((key, plain))
 }
@@ -47,10 +74,14 @@ pub async fn create(store: &Store, new: NewKey, now: Timestamp, by: &Actor) -> R
 impl NewKey {
     /// Draws the key. A key never outlives its maker.
     pub fn draw(self, now: Timestamp) -> (ApiKey, PlainKey) {
+        let plain = PlainKey::random();
+        (self.with(&plain, now), plain)
+    }
+
+    fn with(self, plain: &PlainKey, now: Timestamp) -> ApiKey {
         let makers_end = self.maker.as_ref().and_then(|maker| maker.expires_at);
         let ancestors = self.maker.map(|maker| [maker.ancestors.unwrap_or_default(), vec![maker.id]].concat());
-        let plain = PlainKey::random();
-        let key = ApiKey {
+        ApiKey {
             id: plain.id().to_owned(),
             hash: plain.hash(),
             owner: self.owner,
@@ -61,8 +92,7 @@ impl NewKey {
             expires_at: self.expires_at.into_iter().chain(makers_end).min(),
             last_used_at: None,
             revoked_at: None,
-        };
-        (key, plain)
+        }
     }
 }
 

@@ -99,6 +99,13 @@ impl PlainKey {
         }
     }
 
+    /// The same id with each draw from the same seed, and another secret each time.
+    pub fn random_with_id_from(seed: &str) -> Self {
+        let digest = Sha256::new().chain_update("key").chain_update(seed).finalize();
+        let letter = |byte: &u8| LOWER_ALPHANUMERIC[usize::from(*byte) % LOWER_ALPHANUMERIC.len()];
+        Self { id: digest.iter().take(ID_LENGTH).map(letter).collect(), ..Self::random() }
+    }
+
     pub fn id(&self) -> &str {
         &self.id
     }

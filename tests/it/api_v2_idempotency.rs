@@ -401,6 +401,70 @@ fn a_key_that_was_made_is_not_made_again_nor_shown() {
     post(&amy, "/keys", "second", &json!({"name": 1})).assert_mistakes("refused again", &["/name"]);
 }
 
+/// Makes a request look as if its node had died after the work and before the answer was kept.
+fn forget_answer(redis: &mut redis::Connection) {
+    let (name, mut record) = record(redis).expect("there is a record");
+    assert_ne!(record["answer"], Value::Null, "it was answered: {record}");
+    record["answer"] = Value::Null;
+    record["held_until"] = json!(0);
+    redis::cmd("SET").arg(name).arg(record.to_string()).arg("KEEPTTL").exec(redis).expect("Redis takes it");
+}
+
+#[test]
+fn a_transfer_whose_answer_was_lost_is_found_whatever_its_new_owner_has_done_since() {
+    let server = Server::start();
+    let (amy, ben) = (server.program("amy@agency.gov.sg"), server.program("ben@agency.gov.sg"));
+    let body = json!({"owner": "ben@agency.gov.sg"});
+    let mut redis = server.redis();
+    ben.creates(&json!({"code": "bens", "target_url": TARGET}));
+    amy.creates(&json!({"code": "form", "target_url": TARGET}));
+    let first = post(&amy, "/links/form/transfer", "give", &body).assert_v2("the first", 200);
+    forget_answer(&mut redis);
+    for number in 0..5 {
+        ben.changes("form", &json!({"description": format!("edit {number}")}));
+    }
+    let again = post(&amy, "/links/form/transfer", "give", &body);
+    assert_eq!(again.assert_v2("after edits", 200), first);
+    // Ben gives it back: the repetition must not take it from Amy once more.
+    forget_answer(&mut redis);
+    assert_eq!(ben.transfer("form", "amy@agency.gov.sg").status, 200);
+    assert_eq!(post(&amy, "/links/form/transfer", "give", &body).assert_v2("given back", 200), first);
+    assert_eq!(amy.link("form")["version"], 8, "nothing was done twice");
+}
+
+#[test]
+fn a_key_whose_answer_was_lost_is_made_once() {
+    let server = Server::start();
+    let amy = server.program("amy@agency.gov.sg");
+    let body = json!({"name": "nightly"});
+    let first = post(&amy, "/keys", "one-key", &body).assert_v2("the first", 201);
+    forget_answer(&mut server.redis());
+    let again = post(&amy, "/keys", "one-key", &body).assert_v2("the second", 201);
+    assert_eq!(again["id"], first["id"]);
+    let keys = amy.get("/keys").assert_v2("keys", 200);
+    assert_eq!(keys["items"].as_array().map(Vec::len), Some(2), "{keys}");
+    let status = |key: &Value| server.program_with_key(key["key"].as_str().expect("a key")).get("/me").status;
+    assert_eq!((status(&first), status(&again)), (401, 200), "nobody was told the first secret");
+}
+
+#[test]
+fn a_link_that_a_repetition_creates_is_as_old_as_the_repetition() {
+    let server = Server::start();
+    let amy = server.program("amy@agency.gov.sg");
+    let body = json!({"code": "form", "target_url": TARGET});
+    post(&amy, "/links", "once", &body).assert_v2("the first", 201);
+    let mut redis = server.redis();
+    forget_answer(&mut redis);
+    let (name, mut begun) = record(&mut redis).expect("a record");
+    // Begun an hour ago, and nothing was written.
+    begun["at"] = json!(begun["at"].as_i64().expect("a time") - 3_600_000);
+    redis::cmd("SET").arg(name).arg(begun.to_string()).arg("KEEPTTL").exec(&mut redis).expect("Redis takes it");
+    redis::cmd("DEL").arg("l:{form}").exec(&mut redis).expect("Redis deletes it");
+    amy.creates(&json!({"code": "other", "target_url": TARGET}));
+    let link = post(&amy, "/links", "once", &body).assert_v2("the second", 201);
+    assert!(link["created_at"].as_str() >= amy.link("other")["created_at"].as_str(), "{link}");
+}
+
 #[test]
 fn answers_are_kept_for_a_day() {
     let server = Server::start();

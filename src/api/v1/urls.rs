@@ -54,7 +54,7 @@ pub async fn list(call: Call<LinksRead>, request: HttpRequest, app: Data<App>) -
         descending: wanted.descending,
         filter: Filter { search: Search::new(&wanted.search_text, false), state: wanted.state, tags: Vec::new() },
     };
-    let page = app.store.list_links(&call.caller.officer.email, &query, Timestamp::now()).await?;
+    let page = app.store.list_links(&call.caller.officer.email, &query).await?;
     let urls = page.links.iter().map(UrlDto::from).collect();
     Ok(json(StatusCode::OK, &ListDto { urls, count: page.count }))
 }

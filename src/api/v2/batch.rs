@@ -123,7 +123,7 @@ async fn answer(
     let mut wishes = read_all(call, rows);
     bulk::refuse_repeated_codes(&mut wishes);
     if how.dry_run || how.atomic {
-        bulk::refuse_taken_codes(&call.app, &mut wishes, attempt).await?;
+        bulk::refuse_taken_codes(&call.app, &mut wishes, attempt, &call.officer().actor()).await?;
     }
     let is_refused = how.atomic && wishes.iter().any(Result::is_err);
     let mut refusals = Refusals { request_id: call.id(), mistakes_left: MISTAKES_MAX };
@@ -136,7 +136,7 @@ async fn answer(
         };
         wishes.into_iter().enumerate().map(untouched).collect()
     } else {
-        create_each(call, wishes, attempt, &mut refusals).await?
+        create_each(call, wishes, how, attempt, &mut refusals).await?
     };
     let created = results.iter().filter(|row| row.problem.is_none()).count();
     let batch = BatchBody { created, failed: results.len() - created, results };
@@ -168,10 +168,11 @@ impl Refusals {
 async fn create_each(
     call: &Call<LinksWrite>,
     wishes: Vec<Result<Wish, Problem>>,
+    how: How,
     attempt: &Attempt,
     refusals: &mut Refusals,
 ) -> Result<Vec<RowBody>, Problem> {
-    let by = call.officer().actor();
+    let (by, rows) = (call.officer().actor(), wishes.len());
     let mut created = std::pin::pin!(bulk::create(&call.app, wishes, attempt, &by));
     let mut results = Vec::new();
     while let Some(created) = created.next().await {
@@ -181,8 +182,17 @@ async fn create_each(
                 let link = Some(LinkBody::created(&link, &call.app));
                 RowBody { row: index + 1, status: StatusCode::CREATED.as_u16(), link, problem: None }
             }
-            // Of what a batch has created before an outage, the answer tells; sent again with its Idempotency-Key it goes on.
+            // Sent again with its Idempotency-Key, it goes on where it stopped.
             Err(problem) if problem.kind == Kind::Unavailable && attempt.mark.is_some() => return Err(problem),
+            // All or nothing was asked for, and the answer can't be either.
+            Err(problem) if problem.kind == Kind::Unavailable && how.atomic => {
+                let created = results.iter().filter(|row: &&RowBody| row.problem.is_none()).count();
+                let detail = format!(
+                    "the store stopped answering after {created} of {rows} rows were created, and of those that were under way any may be: read GET /links \
+                     before you send the others. With an Idempotency-Key, sending the batch again finishes it"
+                );
+                return Err(Problem::new(Kind::Unavailable, detail));
+            }
             Err(problem) => refusals.row(index, &problem),
         });
     }

@@ -134,16 +134,16 @@ impl Replay {
     pub async fn answer_once<P>(
         self,
         call: &Call<P>,
-        work: impl AsyncFnOnce() -> Result<HttpResponse, Problem>,
+        work: impl AsyncFnOnce(&Attempt) -> Result<HttpResponse, Problem>,
     ) -> Result<HttpResponse, Problem> {
         let held = match self {
-            Self::Once => return work().await,
+            Self::Once => return work(&Attempt::once()).await,
             Self::Answered(_) => {
                 return Err(Problem::new(Kind::NotReplayed, "the first answer held a secret that isn't kept"));
             }
             Self::First(held) => held,
         };
-        match work().await {
+        match work(&Attempt::of(&held)).await {
             Ok(response) => {
                 let answer = Answer { status: response.status().as_u16(), headers: Vec::new(), body: None };
                 call.app.store.finish_request(held, answer).await?;

@@ -110,11 +110,15 @@ pub async fn create(mut call: Call<KeysWrite>) -> Result<HttpResponse, Problem> 
     let (body, bytes) = call.json().await?;
     let replay = Replay::begin(&call, &bytes).await?;
     replay
-        .answer_once(&call, async || {
+        .answer_once(&call, async |attempt| {
             let now = Timestamp::now();
             let new = read_key(Fields::new(body)?, call.officer(), now)?;
             let asked = new.expires_at;
-            let (key, plain) = keys::create(&call.app.store, new, now, &call.officer().actor()).await?;
+            let (store, by) = (&call.app.store, call.officer().actor());
+            let (key, plain) = match &attempt.seed {
+                Some(seed) => keys::create_once(store, new, seed, now, &by).await?,
+                None => keys::create(store, new, now, &by).await?,
+            };
             let created = CreatedKeyBody {
                 about: KeyBody::from(&key),
                 key: plain.reveal(),
