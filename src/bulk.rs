@@ -12,12 +12,11 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt as _, stream};
-use jiff::Timestamp;
 
 use crate::{
     domain::{Code, Link},
     links::{self, Attempt, CreateError, Wish},
-    routes, rows,
+    routes,
     state::App,
     store::{Actor, BulkCreated, StoreError},
 };
@@ -61,16 +60,18 @@ pub async fn refuse_taken_codes<E: From<Refused>>(
     app: &App,
     wishes: &mut [Result<Wish, E>],
     attempt: &Attempt,
+    by: &Actor,
 ) -> Result<(), StoreError> {
     let codes: Vec<Code> = wishes.iter().filter_map(|wish| wish.as_ref().ok()?.code.clone()).collect();
     let mut existing = app.store.existing_links(&codes).await?.into_iter();
+    let mut marked = if attempt.is_repeated { app.store.creators_of(&codes).await? } else { Vec::new() }.into_iter();
     for (index, wish) in wishes.iter_mut().enumerate() {
         let Some(code) = wish.as_ref().ok().and_then(|wish| wish.code.clone()) else { continue };
+        let creator = marked.next().flatten();
         let free = match existing.next().flatten() {
             None => !routes::is_reserved(&code),
-            Some(BulkCreated::Existed(link)) => {
-                attempt.mark.is_some()
-                    && link.created_at.as_millisecond() == created_at(attempt, index).as_millisecond()
+            Some(BulkCreated::Existed(_)) => {
+                creator.is_some_and(|creator| creator == by.marked(attempt.of_row(index).mark.as_deref()))
             }
             Some(BulkCreated::Yes | BulkCreated::Damaged) => false,
         };
@@ -97,12 +98,7 @@ pub fn create<'a, E: From<CreateError> + 'a>(
                 let away = StoreError::Unavailable("it didn't answer for the rows before".to_owned());
                 return Err(CreateError::from(away).into());
             }
-            // Each row is an attempt of its own, so that a repetition finds what each created.
-            let attempt = Attempt {
-                at: created_at(attempt, index),
-                seed: attempt.seed.as_ref().map(|seed| format!("{seed} {index}")),
-                mark: attempt.mark.as_ref().map(|mark| format!("{mark}-{index}")),
-            };
+            let attempt = attempt.of_row(index);
             let created = links::create(app, wish, &attempt, by).await;
             match &created {
                 Err(CreateError::Store(StoreError::Unavailable(_))) => _ = failures.fetch_add(1, Ordering::Relaxed),
@@ -114,8 +110,4 @@ pub fn create<'a, E: From<CreateError> + 'a>(
         }
     });
     stream::iter(created).buffered(AT_ONCE)
-}
-
-fn created_at(attempt: &Attempt, index: usize) -> Timestamp {
-    rows::created_at(attempt.at, index as u64)
 }

@@ -5,9 +5,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     domain::{Code, Description, Email, Link, LinkState, Source, Tags, Target},
-    routes,
+    routes, rows,
     state::App,
-    store::{Actor, BrowseQuery, Browsed, Change, Changed, Created, Held, NewLink, Reach, Revision, StoreError},
+    store::{Actor, BrowseQuery, Browsed, Change, ChangeAttempt, Changed, Created, Held, NewLink, Reach, StoreError},
 };
 
 /// Draws of a random code. At ten million links each is free with 99.999 %.
@@ -47,28 +47,51 @@ impl Wish {
     }
 }
 
-/// One wish's coming true. Repeated with the same values, by whomever, it finds what it created and creates nothing twice.
+/// One wish's coming true. A repetition with the same mark, by whomever, finds what was done and does nothing twice.
 #[derive(Clone, Debug)]
 pub struct Attempt {
+    /// When this attempt is made. A repetition is made later: it dates nothing back.
     pub at: Timestamp,
     /// Where random codes come from; `None`: the system's generator, so that a repetition draws others.
     pub seed: Option<String>,
-    /// Tells this attempt from all others, without spaces. `None`: it won't be repeated.
+    /// Tells the request from all others, without spaces. `None`: it won't be repeated.
     pub mark: Option<String>,
+    /// True if the request was begun before.
+    pub is_repeated: bool,
 }
 
 impl Attempt {
     /// One that won't be repeated.
     pub fn once() -> Self {
-        Self { at: Timestamp::now(), seed: None, mark: None }
+        Self { at: Timestamp::now(), seed: None, mark: None, is_repeated: false }
     }
 
     /// That of a request which may be repeated.
     pub fn of(held: &Held) -> Self {
-        // Told apart from all other attempts: 32 bits beside a time and an officer.
-        let digest = Sha256::new().chain_update("mark").chain_update(held.seed()).finalize();
+        Self { is_repeated: held.is_repeated(), ..Self::with_seed(held.seed()) }
+    }
+
+    /// Another attempt at a request that was begun with this seed.
+    pub fn again(seed: &str) -> Self {
+        Self { is_repeated: true, ..Self::with_seed(seed) }
+    }
+
+    fn with_seed(seed: &str) -> Self {
+        // Told apart from all other requests of an officer: 32 bits.
+        let digest = Sha256::new().chain_update("mark").chain_update(seed).finalize();
         let mark = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-        Self { at: held.at(), seed: Some(held.seed().to_owned()), mark: Some(format!("{mark:08x}")) }
+        Self { seed: Some(seed.to_owned()), mark: Some(format!("{mark:08x}")), ..Self::once() }
+    }
+
+    /// That of one row of a request, so that a repetition finds what each row created.
+    #[must_use]
+    pub fn of_row(&self, index: usize) -> Self {
+        Self {
+            at: rows::created_at(self.at, index as u64),
+            seed: self.seed.as_ref().map(|seed| format!("{seed} {index}")),
+            mark: self.mark.as_ref().map(|mark| format!("{mark}-{index}")),
+            is_repeated: self.is_repeated,
+        }
     }
 
     fn draw(&self, number: u64) -> Code {
@@ -113,7 +136,7 @@ pub async fn create(app: &App, wish: Wish, attempt: &Attempt, by: &Actor) -> Res
         if !routes::is_reserved(&code)
             && let Created::Yes(link) = app.store.create_link(&new).await?
         {
-            app.link_changed(code.as_str(), link.version);
+            app.link_changed(&link);
             app.metrics.link_created(wish.source);
             return Ok(link);
         }
@@ -135,14 +158,14 @@ pub async fn change(
     expected_versions: Option<&[u64]>,
     by: &Actor,
 ) -> Result<Changed, StoreError> {
-    let changed = app.store.change_link(code, reach, change, expected_versions, Timestamp::now(), by).await;
-    let version = match &changed {
-        Ok(Changed::Yes(listed)) => listed.link.version,
-        Ok(Changed::NotFound | Changed::Stale(_)) => return changed,
+    let changed =
+        app.store.change_link(code, reach, change, expected_versions, &ChangeAttempt::once(Timestamp::now(), by)).await;
+    match &changed {
+        Ok(Changed::Yes(listed)) => app.link_changed(&listed.link),
+        Ok(Changed::NotFound | Changed::Stale(_)) => {}
         // The change may have been made although its answer was lost.
-        Err(_) => u64::MAX,
-    };
-    app.link_changed(code.as_str(), version);
+        Err(_) => app.link_may_have_changed(code),
+    }
     changed
 }
 
@@ -197,22 +220,13 @@ pub async fn transfer(
     }
     let change = Change { owner: Some(to.clone()), ..Change::default() };
     let expected_versions = expected_versions.as_deref();
-    let changed = app.store.change_link(code, reach, &change, expected_versions, attempt.at, by).await?;
+    let attempt = match &attempt.mark {
+        Some(mark) => ChangeAttempt { at: attempt.at, by, mark: mark.clone(), is_repeated: attempt.is_repeated },
+        None => ChangeAttempt::once(attempt.at, by),
+    };
+    let changed = app.store.change_link(code, reach, &change, expected_versions, &attempt).await?;
     if let Changed::Yes(listed) = &changed {
-        app.link_changed(code.as_str(), listed.link.version);
-    }
-    if attempt.mark.is_some() && !matches!(changed, Changed::Yes(_)) {
-        // Perhaps this attempt came before, and the link has left the caller's reach by it.
-        let last = app.store.link_history(code, None, 1).await?.and_then(|mut past| past.pop());
-        let at_ms = attempt.at.as_millisecond();
-        let is_this = |last: &Revision| {
-            last.by == *by && last.link.owner == *to && last.link.updated_at.as_millisecond() == at_ms
-        };
-        if last.as_ref().is_some_and(is_this)
-            && let Some(listed) = app.store.find_link(code).await?
-        {
-            return Ok(Changed::Yes(listed));
-        }
+        app.link_changed(&listed.link);
     }
     Ok(changed)
 }
@@ -227,5 +241,5 @@ pub async fn browse(app: &App, owner: &Email, query: &BrowseQuery) -> Result<Bro
         Some(rank_by) => app.rankings.of(&app.store, owner, &query.filter, rank_by).await?,
         None => [].into(),
     };
-    app.store.browse_links(owner, query, &ranked, Timestamp::now()).await
+    app.store.browse_links(owner, query, &ranked).await
 }

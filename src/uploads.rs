@@ -159,20 +159,16 @@ pub async fn look(app: &App, by: Uploader<'_>, id: &str) -> Result<State, StoreE
     let begun = match app.store.request_progress(by.email.as_str(), &request_key(id), Timestamp::now()).await? {
         Progress::Answered(answer) => return Ok(State::Done(outcomes_in(&answer)?)),
         Progress::Begun { is_running: true, .. } => return Ok(State::Running),
-        Progress::Begun { at, is_running: false } => Some(at),
+        Progress::Begun { seed, is_running: false } => Some(seed),
         Progress::None => None,
     };
     let Some(upload) = app.store.find_upload(by.email, id).await? else { return Ok(State::Gone) };
     // What the settings allow may have changed since it was kept.
     let Ok(mut sheet) = read(app, by, &upload.file) else { return Ok(State::Gone) };
     bulk::refuse_repeated_codes(&mut sheet.wishes);
-    let attempt = Attempt {
-        at: begun.unwrap_or_else(Timestamp::now),
-        seed: None,
-        // Only whether there is one matters: what it created isn't in its own way.
-        mark: begun.map(|_| String::new()),
-    };
-    bulk::refuse_taken_codes(app, &mut sheet.wishes, &attempt).await?;
+    // What it created isn't in its own way.
+    let attempt = begun.as_deref().map_or_else(Attempt::once, Attempt::again);
+    bulk::refuse_taken_codes(app, &mut sheet.wishes, &attempt, by.actor).await?;
     let rows = sheet.records.iter().zip(sheet.wishes).map(|(record, wish)| {
         let problem = match wish {
             Ok(_) => None,

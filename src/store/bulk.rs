@@ -1,20 +1,21 @@
 //! Many links at once: created from a file, and read one after the other until there are no more.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     fmt,
+    hash::BuildHasher as _,
     sync::LazyLock,
 };
 
-use jiff::Timestamp;
-use redis::{Cmd, RedisError, Value, cmd};
+use foldhash::quality::RandomState;
+use redis::{Cmd, RedisError, Value, cmd, from_redis_value};
 
 use super::{
     Filter, ListedLink, NewLink, Store, StoreError,
-    connection::{Connection, Lua},
-    index::{self, Addition, Direction, ENTRIES_AT_ONCE, Entry, Walk},
-    keys::{self, LINKS_CHANNEL},
-    links::{CREATE, indexes, read_links},
+    connection::{Connection, Lua, Primary},
+    index::{self, Addition, Direction, ENTRIES_AT_ONCE, Entry, Index, Walk},
+    keys::{self, LINKS_CHANNEL, link_field},
+    links::{CREATE, read_links},
 };
 use crate::{
     domain::{Code, Email, Link, Tag},
@@ -59,7 +60,7 @@ impl Store {
                 let calls = new.chunks(LINKS_IN_A_CALL).zip(links.chunks(LINKS_IN_A_CALL)).map(call).collect();
                 Ok(redis.run_many::<Vec<bool>>(&CREATE_MANY, calls).await?.concat())
             } else {
-                let calls = new.iter().zip(&links).map(|(new, link)| new.call(link, false)).collect();
+                let calls = new.iter().zip(&links).map(|(new, link)| new.call(link, None)).collect();
                 redis.run_many(&CREATE, calls).await
             }
         };
@@ -103,6 +104,19 @@ impl Store {
         found.into_iter().map(existing).collect()
     }
 
+    /// Who created each of these links, with a mark if there was one, as [`Actor::marked`] has it.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn creators_of(&self, codes: &[Code]) -> Result<Vec<Option<String>>, StoreError> {
+        let read = |code: &Code| cmd("HGET").arg(keys::link(code.as_str())).arg(link_field::CREATED_BY).to_owned();
+        let read: Vec<Cmd> = codes.iter().map(read).collect();
+        let creators = self.ask(Operation::LinkRead, async |redis| redis.each(read).await).await?;
+        // What is damaged was created by nobody who can be told.
+        Ok(creators.into_iter().map(|creator| from_redis_value(creator.ok()?).ok()).collect())
+    }
+
     async fn links_of(&self, codes: &[Code]) -> Result<Vec<BulkCreated>, StoreError> {
         if codes.is_empty() {
             return Ok(Vec::new());
@@ -117,17 +131,12 @@ impl Store {
             return Ok(());
         }
         let mut entries: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-        let mut owners: BTreeMap<&Email, (i64, Vec<String>)> = BTreeMap::new();
         for link in links {
-            let created_ms = link.created_at.as_millisecond();
-            let (first_ms, tags) = owners.entry(&link.owner).or_insert((created_ms, Vec::new()));
-            *first_ms = created_ms.min(*first_ms);
-            tags.extend(link.tags.iter().map(Tag::key));
-            for index in indexes(link) {
-                entries.entry(index).or_default().push(Entry::of(link));
+            for index in Index::all_of(link) {
+                entries.entry(index.key()).or_default().push(Entry::of(link));
             }
         }
-        self.ask(Operation::LinkWrite, async |redis| note_owners(redis, owners).await).await?;
+        self.ask(Operation::LinkWrite, async |redis| note_owners(redis, links).await).await?;
         let additions: Vec<Addition> = entries
             .iter_mut()
             .flat_map(|(index, entries)| {
@@ -140,11 +149,11 @@ impl Store {
 
     /// All links of one owner, or of everybody, that match, some at a time: each owner's from the oldest on.
     pub fn walk_links(&self, owner: Option<Email>, filter: Filter) -> LinkWalk {
-        let owners = match owner {
-            Some(owner) => Owners::Known(VecDeque::from([owner])),
-            None => Owners::All,
+        let source = match owner {
+            Some(owner) => Source::Owner(OwnerWalk::new(&owner)),
+            None => Source::Everybody(Box::default()),
         };
-        LinkWalk { store: self.clone(), owners, filter, walk: None, read: VecDeque::new(), damaged: Damaged::default() }
+        LinkWalk { store: self.clone(), source, filter, damaged: Damaged::default() }
     }
 }
 
@@ -163,8 +172,15 @@ fn call((new, links): (&[NewLink], &[Link])) -> Cmd {
     call
 }
 
-/// Makes owners and tags known: when the first link of each was created, and which tags it has.
-async fn note_owners(redis: &mut Connection, owners: BTreeMap<&Email, (i64, Vec<String>)>) -> Result<(), RedisError> {
+/// Makes owners and tags of links known: when the first link of each owner was created, and which tags their links have.
+pub(super) async fn note_owners(redis: &mut Connection, links: &[&Link]) -> Result<(), RedisError> {
+    let mut owners: BTreeMap<&Email, (i64, Vec<String>)> = BTreeMap::new();
+    for link in links {
+        let created_ms = link.created_at.as_millisecond();
+        let (first_ms, tags) = owners.entry(&link.owner).or_insert((created_ms, Vec::new()));
+        *first_ms = created_ms.min(*first_ms);
+        tags.extend(link.tags.iter().map(Tag::key));
+    }
     let mut accounts = cmd("ZADD");
     accounts.arg(keys::ACCOUNTS).arg("NX");
     let mut commands = Vec::new();
@@ -181,14 +197,40 @@ async fn note_owners(redis: &mut Connection, owners: BTreeMap<&Email, (i64, Vec<
     Ok(())
 }
 
-/// See [`Store::walk_links`]. Links that are created meanwhile may or may not be met.
+/// See [`Store::walk_links`]. A link that is there all the time is met once, whoever's it becomes meanwhile. One that is created meanwhile may or may not
+/// be met.
 pub struct LinkWalk {
     store: Store,
-    owners: Owners,
+    source: Source,
     filter: Filter,
-    walk: Option<(Email, Walk)>,
-    read: VecDeque<Entry>,
     damaged: Damaged,
+}
+
+enum Source {
+    Owner(OwnerWalk),
+    Everybody(Box<EverybodysWalk>),
+}
+
+struct OwnerWalk {
+    index: Index,
+    walk: Walk,
+    read: VecDeque<Entry>,
+}
+
+/// Goes from owner to owner, and at last through all links for those that it hasn't met: they changed hands meanwhile, or their entry got lost.
+#[derive(Default)]
+struct EverybodysWalk {
+    /// `None` before the first step.
+    owners: Option<VecDeque<Email>>,
+    owner: Option<OwnerWalk>,
+    scan: Option<LinkScan>,
+    read: VecDeque<Code>,
+    /// Hashes of the codes that were met, 8 bytes each. Of ten million links, one is taken for another with a chance of 1 in 400,000.
+    met: HashSet<u64>,
+    /// Those that were handed out last.
+    handed: Vec<u64>,
+    /// Seeded by chance, so that nobody can choose codes that are taken for each other.
+    hashes: RandomState,
 }
 
 /// Links that were left out because their data are damaged: how many, and the first of them.
@@ -224,11 +266,6 @@ impl fmt::Display for Damaged {
     }
 }
 
-enum Owners {
-    All,
-    Known(VecDeque<Email>),
-}
-
 impl LinkWalk {
     /// The next links, at most 500; none when there are no more.
     ///
@@ -237,13 +274,11 @@ impl LinkWalk {
     /// When Redis can't be asked. Asked again, it goes on where it was.
     pub async fn next(&mut self) -> Result<Vec<ListedLink>, StoreError> {
         loop {
-            let Some(owner) = self.read_ahead().await? else { return Ok(Vec::new()) };
-            let entries: Vec<Entry> = self.read.iter().take(READ_AT_ONCE).cloned().collect();
-            let read = self.store.read_entries(&owner, &keys::owner(&owner), &entries, Timestamp::now()).await?;
-            let matching = read.links.into_iter().flatten().filter(|link| self.filter.fits(link));
-            let (links, without_clicks) = self.store.with_clicks(matching.collect()).await?;
-            self.damaged.add(read.damaged.into_iter().chain(without_clicks));
-            self.read.drain(..entries.len());
+            let Some((links, damaged)) = self.source.next(&self.store).await? else { return Ok(Vec::new()) };
+            let matching = links.into_iter().filter(|link| self.filter.fits(link)).collect();
+            let (links, without_clicks) = self.store.with_clicks(matching).await?;
+            self.source.passed();
+            self.damaged.add(damaged.into_iter().chain(without_clicks));
             if !links.is_empty() {
                 return Ok(links);
             }
@@ -254,33 +289,136 @@ impl LinkWalk {
     pub fn damaged(&self) -> &Damaged {
         &self.damaged
     }
+}
 
-    /// Sees to it that there are entries, and answers whose they are; `None` when there are no more.
-    async fn read_ahead(&mut self) -> Result<Option<Email>, StoreError> {
-        loop {
-            if let Some((owner, walk)) = &mut self.walk {
-                if !self.read.is_empty() {
-                    return Ok(Some(owner.clone()));
-                }
-                self.read.extend(walk.next(&self.store).await?);
-                if self.read.is_empty() {
-                    self.walk = None;
-                }
-                continue;
-            }
-            let Some(owner) = self.next_owner().await? else { return Ok(None) };
-            let walk = Walk::new(keys::owner(&owner), Direction::OldestFirst, None);
-            self.walk = Some((owner, walk));
+/// Links, and the codes of those that can't be read.
+type Links = (Vec<Link>, Vec<Code>);
+
+impl Source {
+    /// The next links; the same again until [`Self::passed`] is called. `None` when there are no more.
+    async fn next(&mut self, store: &Store) -> Result<Option<Links>, StoreError> {
+        match self {
+            Self::Owner(walk) => walk.next(store).await,
+            Self::Everybody(walk) => walk.next(store).await,
         }
     }
 
-    async fn next_owner(&mut self) -> Result<Option<Email>, StoreError> {
-        if let Owners::All = self.owners {
-            self.owners = Owners::Known(self.store.officers().await?.into());
+    /// Notes that what [`Self::next`] answered last has been dealt with.
+    fn passed(&mut self) {
+        match self {
+            Self::Owner(walk) => walk.passed(),
+            Self::Everybody(walk) => walk.passed(),
         }
-        match &mut self.owners {
-            Owners::All => Ok(None),
-            Owners::Known(left) => Ok(left.pop_front()),
+    }
+}
+
+impl OwnerWalk {
+    fn new(owner: &Email) -> Self {
+        let index = Index::of_all(owner);
+        let walk = Walk::new(index.key(), Direction::OldestFirst, None);
+        Self { index, walk, read: VecDeque::new() }
+    }
+
+    async fn next(&mut self, store: &Store) -> Result<Option<Links>, StoreError> {
+        if self.read.is_empty() {
+            self.read.extend(self.walk.next(store).await?);
         }
+        if self.read.is_empty() {
+            return Ok(None);
+        }
+        let entries: Vec<Entry> = self.read.iter().take(READ_AT_ONCE).cloned().collect();
+        let read = store.read_entries(&self.index, &entries).await?;
+        Ok(Some((read.links.into_iter().flatten().collect(), read.damaged)))
+    }
+
+    fn passed(&mut self) {
+        self.read.drain(..self.read.len().min(READ_AT_ONCE));
+    }
+}
+
+impl EverybodysWalk {
+    async fn next(&mut self, store: &Store) -> Result<Option<Links>, StoreError> {
+        loop {
+            if let Some(walk) = &mut self.owner {
+                let Some((mut links, mut damaged)) = walk.next(store).await? else {
+                    self.owner = None;
+                    continue;
+                };
+                links.retain(|link| !self.met.contains(&self.hashes.hash_one(link.code.as_str())));
+                damaged.retain(|code| !self.met.contains(&self.hashes.hash_one(code.as_str())));
+                self.hand(&links, &damaged);
+                return Ok(Some((links, damaged)));
+            }
+            let owners = match &mut self.owners {
+                Some(owners) => owners,
+                None => self.owners.insert(store.officers().await?.into()),
+            };
+            if let Some(owner) = owners.pop_front() {
+                self.owner = Some(OwnerWalk::new(&owner));
+                continue;
+            }
+            let scan = match &mut self.scan {
+                Some(scan) => scan,
+                None => self.scan.insert(store.scan_links().await?),
+            };
+            while self.read.is_empty() {
+                let Some(mut codes) = scan.next(store).await? else { return Ok(None) };
+                // SCAN may name a key more than once.
+                codes.sort_unstable();
+                codes.dedup();
+                let is_new = |code: &Code| !self.met.contains(&self.hashes.hash_one(code.as_str()));
+                self.read.extend(codes.into_iter().filter(is_new));
+            }
+            let codes = self.read.iter().take(READ_AT_ONCE).cloned().collect();
+            let (links, damaged) = store.links_as_they_are(codes).await?;
+            self.hand(&links, &damaged);
+            return Ok(Some((links, damaged)));
+        }
+    }
+
+    fn hand(&mut self, links: &[Link], damaged: &[Code]) {
+        let codes = links.iter().map(|link| &link.code).chain(damaged);
+        self.handed = codes.map(|code| self.hashes.hash_one(code.as_str())).collect();
+    }
+
+    fn passed(&mut self) {
+        self.met.extend(self.handed.drain(..));
+        match &mut self.owner {
+            Some(walk) => walk.passed(),
+            None => drop(self.read.drain(..self.read.len().min(READ_AT_ONCE))),
+        }
+    }
+}
+
+/// A walk through all links' codes, by SCAN on one primary after the other. A link that is there all the time is met at least once.
+pub(super) struct LinkScan {
+    left: VecDeque<Primary>,
+    cursor: u64,
+}
+
+/// Keys that Redis looks at in one step of the scan.
+const SCAN_COUNT: usize = 1000;
+
+impl LinkScan {
+    /// The next codes, perhaps none; `None` when all were met.
+    pub(super) async fn next(&mut self, store: &Store) -> Result<Option<Vec<Code>>, StoreError> {
+        let Some(primary) = self.left.front() else { return Ok(None) };
+        let mut scan = cmd("SCAN");
+        scan.arg(self.cursor).arg("MATCH").arg(keys::link("*")).arg("COUNT").arg(SCAN_COUNT);
+        let (next, found): (u64, Vec<String>) =
+            store.ask(Operation::LinkList, async |redis| redis.ask_primary(primary, scan).await).await?;
+        self.cursor = next;
+        if next == 0 {
+            self.left.pop_front();
+        }
+        Ok(Some(found.iter().filter_map(|key| keys::parse_code(keys::code_of_link(key)?)).collect()))
+    }
+}
+
+impl Store {
+    /// Begins a walk through all links' codes.
+    pub(super) async fn scan_links(&self) -> Result<LinkScan, StoreError> {
+        let left = self.ask(Operation::LinkList, async |redis| redis.primaries().await).await?.into();
+        Ok(LinkScan { left, cursor: 0 })
     }
 }

@@ -131,6 +131,25 @@ impl Connection {
         }
     }
 
+    /// Calls scripts whose keys are on one server, in this order and in one exchange; answers what each answered. Fails with the first that fails.
+    pub async fn run_in_order(&mut self, calls: &[(&Lua, &Cmd)]) -> Result<Vec<Value>, RedisError> {
+        let commands = calls.iter().map(|(_, call)| (*call).clone()).collect();
+        let mut answers = Vec::with_capacity(calls.len());
+        for answer in self.in_one_slot(commands).await? {
+            match answer.extract_error() {
+                // Redis has forgotten the script, so what came after it came too early.
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    for (lua, call) in &calls[answers.len()..] {
+                        answers.push(lua.call_in_full(call).query_async(self).await?);
+                    }
+                    return Ok(answers);
+                }
+                answer => answers.push(answer?),
+            }
+        }
+        Ok(answers)
+    }
+
     /// Calls a script often; the answers come in the order of the calls.
     pub async fn run_many<T: FromRedisValue>(&mut self, lua: &Lua, calls: Vec<Cmd>) -> Result<Vec<T>, RedisError> {
         match self {

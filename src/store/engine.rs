@@ -217,15 +217,19 @@ const WITHOUT_SET_REPL: &str = "redis.set_repl: the engine has none, so messages
 fn scripts(scratch: &Scratch, several_keys: bool) -> Vec<Step> {
     // The real channel, since an ACL may deny it. A message without a line is about no link.
     let nothing = "";
-    let create = links::CREATE.call_for(&[scratch.link()], &[LINKS_CHANNEL, nothing, "1", "0", "probe", "t", "probe"]);
+    let create = links::CREATE.call_for(&[scratch.link()], &[LINKS_CHANNEL, nothing, "1", "1", "probe", "t", "probe"]);
     let many = bulk::CREATE_MANY.call_for(&[scratch.third_link()], &[LINKS_CHANNEL, nothing, "2", "t", "probe"]);
-    let change = ["1", "h2", "{}", "u", "0", "v", "2"];
-    let change = links::CHANGE.call_for(&[scratch.other_link()], &[&[LINKS_CHANNEL, nothing][..], &change].concat());
+    // A code that is none, so that the message is about no link.
+    let change = ["", "by", "5", "mark", "1", "owner", ",1,", "d", "new"];
+    let change = links::CHANGE.call_for(&[scratch.other_link()], &[&[LINKS_CHANNEL][..], &change].concat());
     // Clicks of one class, from position 0 to 7.
     let apply = clicks::APPLY.call_for(&[scratch.clicks()], &["@probe", "7", "1", "d", "2", "0", "0"]);
     // At most two entries in a part: the third opens another part, and the fourth splits the first.
     let add = |entries: &[&str]| index::ADD.call_for(&[scratch.index()], &[&["2", "60000"][..], entries].concat());
-    let remove = index::REMOVE.call_for(&[scratch.index()], &["1", "a"]);
+    // The entry is removed, since there is no such link.
+    let settle =
+        index::SETTLE.call_for(&[scratch.index(), scratch.third_link()], &["2", "60000", "a@b", "tag", "1", "a"]);
+    let sizes = index::SIZES.call_for(&[scratch.index()], &["-inf", "10"]);
     let take_mail = logins::TAKE_MAIL.call_for(&[scratch.mails()], &["1000000", "60000", "1", "call"]);
     let login = r#"{"asked_ms":1,"code":"hash","tries":0}"#;
     let accept = logins::ACCEPT_OTP.call_for(&[scratch.otp()], &[login, "60000"]);
@@ -239,6 +243,9 @@ fn scripts(scratch: &Scratch, several_keys: bool) -> Vec<Step> {
     let retire = instances::RETIRE.call_for(&[scratch.instances()], &["ended", "10", "20"]);
 
     let one = Value::Int(1);
+    let before = ["probe", "owner", "", "", "", "", "", "", "", "", "", ""].map(|text| Value::BulkString(text.into()));
+    let changed =
+        [Value::BulkString("changed".into()), Value::Int(2), Value::Int(5)].into_iter().chain(before).collect();
     let run = |what, lua: &Lua, call: &Cmd, expected: &Value| Step {
         what,
         command: lua.call_in_full(call),
@@ -248,15 +255,16 @@ fn scripts(scratch: &Scratch, several_keys: bool) -> Vec<Step> {
         run("create_link.lua", &links::CREATE, &create, &one),
         // The same call again, by the script's hash: it finds its own creation.
         Step { what: "EVALSHA", command: create, expected: Some(one.clone()) },
-        step("HSET", &["HSET", &scratch.other_link(), "t", "probe"], one.clone()),
-        run("change_link.lua", &links::CHANGE, &change, &one),
+        step("HSET", &["HSET", &scratch.other_link(), "t", "probe", "o", "owner"], Value::Int(2)),
+        run("change_link.lua", &links::CHANGE, &change, &Value::Array(changed)),
         step("change_link.lua", &["HGET", &scratch.other_link(), "v"], Value::BulkString(b"2".to_vec())),
         run("apply_clicks.lua", &clicks::APPLY, &apply, &Value::Array(vec![Value::Int(7)])),
         step("apply_clicks.lua", &["HGET", &scratch.clicks(), "d"], Value::BulkString(b"2".to_vec())),
         run("index_add.lua", &index::ADD, &add(&["3", "1", "a", "2", "b", "4", "c"]), &Value::Int(3)),
         run("index_add.lua", &index::ADD, &add(&["1", "2", "d"]), &one),
-        run("index_remove.lua", &index::REMOVE, &remove, &Value::Nil),
-        step("index_remove.lua", &["ZCARD", &scratch.index()], Value::Int(2)),
+        run("index_settle.lua", &index::SETTLE, &settle, &Value::Array(vec![Value::Int(0), one.clone()])),
+        step("index_settle.lua", &["ZCARD", &scratch.index()], Value::Int(2)),
+        run("index_sizes.lua", &index::SIZES, &sizes, &Value::Array([2, 2, 4, 1].map(Value::Int).to_vec())),
         run("take_mail.lua", &logins::TAKE_MAIL, &take_mail, &Value::Array(vec![Value::Int(1), Value::Int(60_000)])),
         run("accept_otp.lua", &logins::ACCEPT_OTP, &accept, &Value::Nil),
         run("try_otp.lua", &logins::TRY_OTP, &attempt, &one),
@@ -363,7 +371,11 @@ mod tests {
         let steps = scripts(&Scratch::new("test", 0), true);
         let folder = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/lua"));
         for file in folder.expect("the folder is in the repository") {
-            let name = file.expect("it can be listed").file_name();
+            let file = file.expect("it can be listed");
+            if file.file_type().expect("it has a type").is_dir() {
+                continue;
+            }
+            let name = file.file_name();
             assert!(steps.iter().any(|step| step.what == name), "{} isn't tried", name.display());
         }
     }

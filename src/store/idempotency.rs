@@ -1,8 +1,8 @@
 //! Requests that may be repeated: who is answering one, and what the answer was.
 //!
-//! The first to bring an `Idempotency-Key` writes a record with what the request's effects depend on: its time, and a seed for whatever is
-//! drawn by chance. While it works it holds the record by a lease. A node that died in the middle leaves a record whose lease runs out;
-//! who takes it over then does the same with the same time and seed, and finds what was done already. The answer replaces the record's
+//! The first to bring an `Idempotency-Key` writes a record with what the request's effects depend on: a seed for whatever is
+//! drawn by chance, and for the mark by which a repetition knows what was done. While it works it holds the record by a lease. A node that died in the middle leaves a record whose lease runs out;
+//! who takes it over then does the same with the same seed, and finds what was done already. The answer replaces the record's
 //! lease. Each step is one command that compares and writes.
 //!
 //! Memory is bounded twice. A long answer is kept compressed, up to [`KEPT_BYTES_MAX`], and one beyond that isn't kept. And what is kept for
@@ -103,6 +103,7 @@ pub struct Held {
     /// The record as Redis has it.
     text: String,
     record: Record,
+    is_repeated: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -123,18 +124,19 @@ pub enum Begun {
 pub enum Progress {
     /// Nobody has begun it.
     None,
-    /// Somebody is answering it, or has given up (`is_running` is false then). `at` is when it was first begun.
+    /// Somebody is answering it, or has given up (`is_running` is false then).
     Begun {
-        at: Timestamp,
+        /// As [`Held::seed`].
+        seed: String,
         is_running: bool,
     },
     Answered(Answer),
 }
 
 impl Held {
-    /// When the request was first begun.
-    pub fn at(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.record.at).unwrap_or(Timestamp::UNIX_EPOCH)
+    /// True if the request was begun before, so that some of it may be done.
+    pub fn is_repeated(&self) -> bool {
+        self.is_repeated
     }
 
     /// The same for all who answer this request, and known to nobody else.
@@ -183,7 +185,7 @@ impl Store {
             .await?;
         // A Cluster's client may have sent it twice: then what was found is what was written.
         let Some(found) = found.filter(|found| *found != text) else {
-            let held = Held { officer, key, text, record };
+            let held = Held { officer, key, text, record, is_repeated: false };
             let bytes = held.text.len() + RECORD_OVERHEAD_BYTES;
             return match self.count_kept(quota.officer, bytes, Some(quota.bytes_max), now).await? {
                 None => Ok(Begun::Mine(held)),
@@ -204,7 +206,7 @@ impl Store {
             return Ok(Begun::Running);
         }
         let taken = Record { holder: record.holder, held_until: record.held_until, ..old };
-        let held = Held { officer, key, text: encode(&taken), record: taken };
+        let held = Held { officer, key, text: encode(&taken), record: taken, is_repeated: true };
         Ok(if self.replace(&held.key, &found, &held.text).await? { Begun::Mine(held) } else { Begun::Running })
     }
 
@@ -221,10 +223,7 @@ impl Store {
         let record = decode(&found)?;
         Ok(match record.answer {
             Some(answer) => Progress::Answered(unpack(answer).await?),
-            None => Progress::Begun {
-                at: Timestamp::from_millisecond(record.at).unwrap_or(Timestamp::UNIX_EPOCH),
-                is_running: now.as_millisecond() < record.held_until,
-            },
+            None => Progress::Begun { is_running: now.as_millisecond() < record.held_until, seed: record.seed },
         })
     }
 

@@ -6,26 +6,32 @@
 //! followed by a new one when the new code is the latest of it, as nearly always, and split in halves otherwise. Codes of one
 //! millisecond are never in two parts, so that within a part any order among them can be had.
 //!
-//! Indexes are hints: whoever reads one compares it with the links. What is written here is therefore several commands, each of which may
-//! be lost or repeated.
+//! Indexes are hints: whoever reads one compares it with the links. Three rules keep them complete:
+//! - The link is written first, its entries after it. Every writer adds what belongs, whoever else may have done so.
+//! - An entry is removed only by [`settle`], which looks at the link in the moment of the removal. No reading from before and no clock counts.
+//! - Whatever is missing all the same, because a node died between the two, is added by the check in the background (`tend.rs`).
 
-use std::{cmp::Ordering, pin::pin, sync::LazyLock};
+use std::{cmp::Ordering, collections::BTreeSet, pin::pin, sync::LazyLock};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use redis::{Cmd, RedisError, cmd};
+use redis::{Cmd, RedisError, Value, cmd, from_redis_value};
 
 use super::{
     Store, StoreError,
     connection::{Connection, Lua},
     keys,
+    links::read_links,
 };
 use crate::{
-    domain::{Code, Link},
+    domain::{Code, Email, Link, Tag},
     metrics::Operation,
 };
 
-pub(super) static ADD: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/index_add.lua")));
-pub(super) static REMOVE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/index_remove.lua")));
+pub(super) static ADD: LazyLock<Lua> =
+    LazyLock::new(|| Lua::new(concat!(include_str!("lua/parts/index.lua"), include_str!("lua/index_add.lua"))));
+pub(super) static SIZES: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/index_sizes.lua")));
+pub(super) static SETTLE: LazyLock<Lua> =
+    LazyLock::new(|| Lua::new(concat!(include_str!("lua/parts/index.lua"), include_str!("lua/index_settle.lua"))));
 
 /// 120 entries of eight-letter codes fill the 2,048 bytes that the allocator gives; 128 would take 2,560. Redis' own bound is 128.
 const PART_ENTRIES_MAX: usize = 120;
@@ -39,8 +45,59 @@ pub const ENTRIES_AT_ONCE: usize = 500;
 /// Parts read in one pipeline: some 10,000 codes, a millisecond of Redis' time.
 const PARTS_AT_ONCE: usize = 100;
 
+/// Parts whose sizes are told by one call: half a millisecond of Redis' time.
+const SIZES_AT_ONCE: usize = 1000;
+
 /// Exchanges of one long list under way at once: Redis has the next one ready while the answer to one is being read.
 pub const UNDER_WAY: usize = 3;
+
+/// An index of an officer's links: of all, or of those with a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    pub owner: Email,
+    pub tag: Option<Tag>,
+}
+
+impl Index {
+    pub fn of_all(owner: &Email) -> Self {
+        Self { owner: owner.clone(), tag: None }
+    }
+
+    pub fn of_tag(owner: &Email, tag: &Tag) -> Self {
+        Self { owner: owner.clone(), tag: Some(tag.clone()) }
+    }
+
+    /// The indexes that a link belongs to.
+    pub fn all_of(link: &Link) -> Vec<Self> {
+        let tags = link.tags.iter().map(|tag| Self::of_tag(&link.owner, tag));
+        std::iter::once(Self::of_all(&link.owner)).chain(tags).collect()
+    }
+
+    pub fn key(&self) -> String {
+        match &self.tag {
+            Some(tag) => keys::tag(&self.owner, tag),
+            None => keys::owner(&self.owner),
+        }
+    }
+
+    pub fn has(&self, link: &Link) -> bool {
+        link.owner == self.owner && self.tag.as_ref().is_none_or(|tag| link.tags.contains(tag))
+    }
+}
+
+/// Entries that [`settle`] changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    pub added: u64,
+    pub removed: u64,
+}
+
+impl std::ops::AddAssign for Settled {
+    fn add_assign(&mut self, more: Self) {
+        self.added += more.added;
+        self.removed += more.removed;
+    }
+}
 
 /// An entry, and a place in an index: entries come by time, those of one millisecond by code, ascending either way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,43 +148,48 @@ impl Walk {
     /// The next entries, in order; none when there are no more. Reads two parts at first, and twice as many each time.
     pub async fn next(&mut self, store: &Store) -> Result<Vec<Entry>, StoreError> {
         while !self.ended {
-            let starts = store.ask(Operation::LinkList, async |redis| self.next_starts(redis).await).await?;
+            let (starts, first) = store.ask(Operation::LinkList, async |redis| self.next_starts(redis).await).await?;
+            let Some(&last) = starts.last() else { break };
             self.ended = starts.len() < self.parts_at_once;
             self.parts_at_once = (self.parts_at_once * 2).min(PARTS_AT_ONCE * UNDER_WAY);
-            self.behind = starts.last().copied().or(self.behind);
-            let mut entries = store.read_parts(&self.index, &starts).await?;
+            self.behind = Some(last);
+            let range = match self.direction {
+                Direction::NewestFirst => Range { from: last.to_string(), to: first },
+                Direction::OldestFirst => Range { from: first, to: last.to_string() },
+            };
+            let mut entries = store.read_parts(&self.index, starts, &range).await?;
             // A part that was split meanwhile comes twice.
             if let Some(after) = &self.after {
                 entries.retain(|entry| self.direction.compare(entry, after) == Ordering::Greater);
             }
             entries.sort_unstable_by(|a, b| self.direction.compare(a, b));
+            entries.dedup();
             if let Some(last) = entries.last() {
                 self.after = Some(last.clone());
                 return Ok(entries);
             }
         }
+        self.ended = true;
         Ok(Vec::new())
     }
 
-    async fn next_starts(&self, redis: &mut Connection) -> Result<Vec<i64>, RedisError> {
+    /// When the next parts start, and where the range of times begins, seen in the walk's direction, in which they were looked for.
+    async fn next_starts(&self, redis: &mut Connection) -> Result<(Vec<i64>, String), RedisError> {
         let mut range = cmd("ZRANGE");
         range.arg(&self.index);
+        let first = match (self.direction, self.behind, &self.after) {
+            (_, Some(start), _) => format!("({start}"),
+            (Direction::NewestFirst, None, Some(after)) => after.created_ms.to_string(),
+            (Direction::NewestFirst, None, None) => "+inf".to_owned(),
+            (Direction::OldestFirst, None, Some(after)) => self.start_of_part(redis, after).await?,
+            (Direction::OldestFirst, None, None) => "-inf".to_owned(),
+        };
+        range.arg(&first);
         match self.direction {
-            Direction::NewestFirst => {
-                let place = self.after.as_ref().map(|after| after.created_ms.to_string());
-                let first = self.behind.map(|start| format!("({start}")).or(place);
-                range.arg(first.as_deref().unwrap_or("+inf")).arg(&["-inf", "BYSCORE", "REV"]);
-            }
-            Direction::OldestFirst => {
-                let first = match (self.behind, &self.after) {
-                    (Some(start), _) => format!("({start}"),
-                    (None, Some(after)) => self.start_of_part(redis, after).await?,
-                    (None, None) => "-inf".to_owned(),
-                };
-                range.arg(first).arg(&["+inf", "BYSCORE"]);
-            }
-        }
-        range.arg("LIMIT").arg(0).arg(self.parts_at_once).query_async(redis).await
+            Direction::NewestFirst => range.arg(&["-inf", "BYSCORE", "REV"]),
+            Direction::OldestFirst => range.arg(&["+inf", "BYSCORE"]),
+        };
+        Ok((range.arg("LIMIT").arg(0).arg(self.parts_at_once).query_async(redis).await?, first))
     }
 
     async fn start_of_part(&self, redis: &mut Connection, entry: &Entry) -> Result<String, RedisError> {
@@ -148,41 +210,38 @@ impl Store {
         Ok(added)
     }
 
-    pub(super) async fn index_remove(&self, index: &str, entries: &[Entry]) -> Result<(), StoreError> {
+    /// Makes entries agree with their links; see [`settle`].
+    pub(super) async fn index_settle(&self, index: &Index, entries: &[Entry]) -> Result<Settled, StoreError> {
+        let mut settled = Settled::default();
         for chunk in entries.chunks(ENTRIES_AT_ONCE) {
-            self.ask(Operation::LinkWrite, async |redis| remove(redis, index, chunk).await).await?;
+            settled += self.ask(Operation::LinkWrite, async |redis| settle(redis, index, chunk).await).await?;
         }
-        Ok(())
+        Ok(settled)
     }
 
     /// How many entries indexes have in all. Costs one ZCARD for 120 of them.
     pub(super) async fn index_len(&self, indexes: &[String]) -> Result<usize, StoreError> {
         let mut len = 0;
         for chunk in indexes.chunks(ENTRIES_AT_ONCE) {
-            let starts: Vec<Vec<i64>> = self
-                .ask(Operation::LinkList, async |redis| {
-                    redis
-                        .many(chunk.iter().map(|index| cmd("ZRANGE").arg(index).arg(0).arg(-1).to_owned()).collect())
-                        .await
-                })
-                .await?;
-            let parts: Vec<String> = chunk
-                .iter()
-                .zip(starts)
-                .flat_map(|(index, starts)| starts.into_iter().map(move |start| keys::index_part(index, start)))
-                .collect();
-            len += self.part_sizes(&parts).await?.iter().sum::<usize>();
+            let calls = chunk.iter().map(|index| sizes_call(index, "-inf")).collect();
+            let found: Vec<Vec<i64>> =
+                self.ask(Operation::LinkList, async |redis| redis.run_many(&SIZES, calls).await).await?;
+            for (index, sizes) in chunk.iter().zip(found) {
+                len += self.all_sizes(index, pairs(&sizes)).await?.iter().map(|(_, size)| size).sum::<usize>();
+            }
         }
         Ok(len)
     }
 
-    async fn part_sizes(&self, parts: &[String]) -> Result<Vec<usize>, StoreError> {
-        let mut sizes = Vec::with_capacity(parts.len());
-        for chunk in parts.chunks(ENTRIES_AT_ONCE) {
-            let size = |part: &String| cmd("ZCARD").arg(part).to_owned();
-            let some: Vec<usize> =
-                self.ask(Operation::LinkList, async |redis| redis.many(chunk.iter().map(size).collect()).await).await?;
-            sizes.extend(some);
+    /// When each part starts and how many entries it has, oldest first. `sizes` is what the first call for them answered.
+    async fn all_sizes(&self, index: &str, mut sizes: Vec<(i64, usize)>) -> Result<Vec<(i64, usize)>, StoreError> {
+        let mut is_full = sizes.len() == SIZES_AT_ONCE;
+        // The last part is counted again: it may have been split since.
+        while is_full && let Some((last, _)) = sizes.pop() {
+            let call = sizes_call(index, &last.to_string());
+            let more: Vec<i64> = self.ask(Operation::LinkList, async |redis| redis.run(&SIZES, &call).await).await?;
+            is_full = more.len() == 2 * SIZES_AT_ONCE;
+            sizes.extend(pairs(&more));
         }
         Ok(sizes)
     }
@@ -210,17 +269,17 @@ impl Store {
         offset: usize,
         limit: usize,
     ) -> Result<(Vec<Entry>, usize), StoreError> {
-        let starts = self.part_starts(index).await?;
-        let keys: Vec<String> = starts.iter().map(|start| keys::index_part(index, *start)).collect();
-        let mut parts: Vec<(i64, usize)> = starts.into_iter().zip(self.part_sizes(&keys).await?).collect();
+        let call = sizes_call(index, "-inf");
+        let first: Vec<i64> = self.ask(Operation::LinkList, async |redis| redis.run(&SIZES, &call).await).await?;
+        let mut parts = self.all_sizes(index, pairs(&first)).await?;
         let count = parts.iter().map(|(_, size)| size).sum();
         if direction == Direction::NewestFirst {
             parts.reverse();
         }
         let mut skip = offset;
-        let mut starts = Vec::new();
+        let mut starts: Vec<i64> = Vec::new();
         let mut ahead = 0;
-        for (start, size) in parts {
+        for &(start, size) in &parts {
             if starts.is_empty() && skip >= size {
                 skip -= size;
             } else if ahead < skip.saturating_add(limit) {
@@ -230,26 +289,66 @@ impl Store {
                 break;
             }
         }
-        let mut entries = self.read_parts(index, &starts).await?;
+        let (Some(&oldest), Some(newest)) = (starts.iter().min(), starts.iter().max()) else {
+            return Ok((Vec::new(), count));
+        };
+        let following = parts.iter().map(|(start, _)| start).filter(|start| *start > newest).min();
+        let to = following.map_or_else(|| "+inf".to_owned(), |start| format!("({start}"));
+        let mut entries = self.read_parts(index, starts, &Range { from: oldest.to_string(), to }).await?;
         entries.sort_unstable_by(|a, b| direction.compare(a, b));
+        entries.dedup();
         Ok((entries.into_iter().skip(skip).take(limit).collect(), count))
     }
 
-    /// All entries, oldest part first.
+    /// All entries, the oldest first.
     pub(super) async fn index_all(&self, index: &str) -> Result<Vec<Entry>, StoreError> {
         let starts = self.part_starts(index).await?;
-        self.read_parts(index, &starts).await
+        let everything = Range { from: "-inf".to_owned(), to: "+inf".to_owned() };
+        let mut entries = self.read_parts(index, starts, &everything).await?;
+        entries.sort_unstable_by(|a, b| Direction::OldestFirst.compare(a, b));
+        entries.dedup();
+        Ok(entries)
     }
 
-    async fn read_parts(&self, index: &str, starts: &[i64]) -> Result<Vec<Entry>, StoreError> {
+    /// The entries of the parts that start at these times, and of those that started in this range while they were read: a part that is split gives
+    /// half of its entries to a new one. So an entry that stays is met, perhaps twice. In no order.
+    async fn read_parts(&self, index: &str, mut starts: Vec<i64>, range: &Range) -> Result<Vec<Entry>, StoreError> {
         let mut entries = Vec::with_capacity(starts.len() * PART_ENTRIES_MAX);
-        let read = |chunk| self.ask(Operation::LinkList, async move |redis| read_parts(redis, index, chunk).await);
-        let mut chunks = pin!(stream::iter(starts.chunks(PARTS_AT_ONCE).map(read)).buffered(UNDER_WAY));
-        while let Some(parts) = chunks.try_next().await? {
-            entries.extend(parts.into_iter().flatten());
+        let mut known: BTreeSet<i64> = BTreeSet::new();
+        while !starts.is_empty() {
+            known.extend(&starts);
+            // The last pipeline asks for the starts once more, so it goes when the others have been answered.
+            let unread = std::mem::take(&mut starts);
+            let (last, others) = unread.split_at(unread.len().min(PARTS_AT_ONCE));
+            let read =
+                |chunk| self.ask(Operation::LinkList, async move |redis| read_parts(redis, index, chunk, None).await);
+            let mut chunks = pin!(stream::iter(others.chunks(PARTS_AT_ONCE).map(read)).buffered(UNDER_WAY));
+            while let Some((some, _)) = chunks.try_next().await? {
+                entries.extend(some);
+            }
+            let (some, now) =
+                self.ask(Operation::LinkList, async |redis| read_parts(redis, index, last, Some(range)).await).await?;
+            entries.extend(some);
+            starts = now.into_iter().filter(|start| !known.contains(start)).collect();
         }
         Ok(entries)
     }
+}
+
+/// Times in ms, as ZRANGE takes them: `(` excludes one.
+struct Range {
+    from: String,
+    to: String,
+}
+
+fn sizes_call(index: &str, from: &str) -> Cmd {
+    let mut call = SIZES.call(index.to_owned());
+    call.arg(from).arg(SIZES_AT_ONCE);
+    call
+}
+
+fn pairs(flat: &[i64]) -> Vec<(i64, usize)> {
+    flat.chunks_exact(2).map(|pair| (pair[0], usize::try_from(pair[1]).unwrap_or(0))).collect()
 }
 
 /// Adds entries, at most [`ENTRIES_AT_ONCE`]; answers how many weren't there.
@@ -297,33 +396,127 @@ fn addition(additions: &[Addition]) -> redis::Cmd {
     call
 }
 
-/// Takes entries out, at most [`ENTRIES_AT_ONCE`].
-pub async fn remove(redis: &mut Connection, index: &str, entries: &[Entry]) -> Result<(), RedisError> {
-    let mut call = REMOVE.call(index.to_owned());
+/// Makes entries of an index agree with their links as they are at that moment, at most [`ENTRIES_AT_ONCE`] of them: adds those that are missing, and
+/// removes those that don't belong. `entries` say where they may stand.
+///
+/// In a Cluster links and indexes are on different servers, so a script can't compare them. There an entry is removed, the link is read again, and the
+/// entry is put back if it has come to belong meanwhile.
+pub async fn settle(redis: &mut Connection, index: &Index, entries: &[Entry]) -> Result<Settled, RedisError> {
+    if let Connection::Cluster(_) = redis {
+        return settle_in_cluster(redis, index, entries).await;
+    }
+    let (added, removed) = redis.run(&SETTLE, &settlement(index, entries)).await?;
+    Ok(Settled { added, removed })
+}
+
+/// Settles entries of several indexes; in few exchanges where scripts can see both.
+pub async fn settle_many(redis: &mut Connection, entries: &[(Index, Vec<Entry>)]) -> Result<Settled, RedisError> {
+    let mut settled = Settled::default();
+    let chunks = entries
+        .iter()
+        .flat_map(|(index, entries)| entries.chunks(ENTRIES_AT_ONCE).map(move |entries| (index, entries)));
+    if let Connection::Cluster(_) = redis {
+        for (index, entries) in chunks {
+            settled += settle_in_cluster(redis, index, entries).await?;
+        }
+        return Ok(settled);
+    }
+    let calls = chunks.map(|(index, entries)| settlement(index, entries)).collect();
+    for (added, removed) in redis.run_many(&SETTLE, calls).await? {
+        settled += Settled { added, removed };
+    }
+    Ok(settled)
+}
+
+/// The call of [`settle`], where a script can see both.
+pub fn settlement(index: &Index, entries: &[Entry]) -> Cmd {
+    let links = entries.iter().map(|entry| keys::link(entry.code.as_str()));
+    settlement_with(index, entries, &std::iter::once(index.key()).chain(links).collect::<Vec<_>>())
+}
+
+fn settlement_without_links(index: &Index, entries: &[Entry]) -> Cmd {
+    settlement_with(index, entries, &[index.key()])
+}
+
+fn settlement_with(index: &Index, entries: &[Entry], keys: &[String]) -> Cmd {
+    let mut call = SETTLE.call_with(keys);
+    call.arg(PART_ENTRIES_MAX).arg(PART_BEFORE_MS).arg(index.owner.as_str());
+    call.arg(index.tag.as_ref().map(Tag::key).unwrap_or_default());
     for entry in entries {
         call.arg(entry.created_ms).arg(entry.code.as_str());
     }
-    redis.run(&REMOVE, &call).await
+    call
 }
 
-async fn read_parts(redis: &mut Connection, index: &str, starts: &[i64]) -> Result<Vec<Vec<Entry>>, RedisError> {
+async fn settle_in_cluster(redis: &mut Connection, index: &Index, entries: &[Entry]) -> Result<Settled, RedisError> {
+    let (mut belonging, wrong) = belonging(redis, index, entries).await?;
+    let mut settled = Settled::default();
+    if !wrong.is_empty() {
+        settled.removed = remove_in_cluster(redis, index, &wrong).await?;
+        belonging.extend(self::belonging(redis, index, &wrong).await?.0);
+    }
+    if !belonging.is_empty() {
+        settled.added = add(redis, &index.key(), &belonging).await?;
+    }
+    Ok(settled)
+}
+
+/// Where entries of these codes belong by their links, and which of those that are given don't. What can't be read stays as it is.
+async fn belonging(
+    redis: &mut Connection,
+    index: &Index,
+    entries: &[Entry],
+) -> Result<(Vec<Entry>, Vec<Entry>), RedisError> {
+    let codes: Vec<Code> = entries.iter().map(|entry| entry.code.clone()).collect();
+    let (mut belonging, mut wrong) = (Vec::new(), Vec::new());
+    for (entry, link) in entries.iter().zip(read_links(redis, &codes).await?) {
+        let Ok(link) = link else { continue };
+        let right = link.filter(|link| index.has(link)).map(|link| Entry::of(&link));
+        if right.as_ref() != Some(entry) {
+            wrong.push(entry.clone());
+        }
+        belonging.extend(right);
+    }
+    Ok((belonging, wrong))
+}
+
+async fn remove_in_cluster(redis: &mut Connection, index: &Index, entries: &[Entry]) -> Result<u64, RedisError> {
+    let (_, removed): (u64, u64) = redis.run(&SETTLE, &settlement_without_links(index, entries)).await?;
+    Ok(removed)
+}
+
+/// The entries of parts, and then when the parts start that are in a range, if that is asked too.
+async fn read_parts(
+    redis: &mut Connection,
+    index: &str,
+    starts: &[i64],
+    range: Option<&Range>,
+) -> Result<(Vec<Entry>, Vec<i64>), RedisError> {
     let read =
         |start: &i64| cmd("ZRANGE").arg(keys::index_part(index, *start)).arg(0).arg(-1).arg("WITHSCORES").to_owned();
-    let parts: Vec<Vec<(String, i64)>> = redis.many(starts.iter().map(read).collect()).await?;
-    let entries = |(start, part): (&i64, Vec<(String, i64)>)| {
-        part.into_iter()
-            // What is no code was written by no merlink.
-            .filter_map(|(code, offset_ms)| {
-                Some(Entry { created_ms: start + offset_ms, code: keys::parse_code(&code)? })
-            })
-            .collect()
+    let starts_now =
+        range.map(|range| cmd("ZRANGE").arg(index).arg(&range.from).arg(&range.to).arg("BYSCORE").to_owned());
+    // An index and its parts are in one slot. In this order, whatever else goes on.
+    let mut answers = redis.in_one_slot(starts.iter().map(read).chain(starts_now).collect()).await?;
+    let starts_now: Vec<i64> = match range {
+        Some(_) => from_redis_value(answers.pop().unwrap_or(Value::Nil).extract_error()?)?,
+        None => Vec::new(),
     };
-    Ok(starts.iter().zip(parts).map(entries).collect())
+    let mut entries = Vec::with_capacity(starts.len() * PART_ENTRIES_MAX);
+    for (start, part) in starts.iter().zip(answers) {
+        let part: Vec<(String, i64)> = from_redis_value(part.extract_error()?)?;
+        // What is no code was written by no merlink.
+        entries.extend(part.into_iter().filter_map(|(code, offset_ms)| {
+            Some(Entry { created_ms: start + offset_ms, code: keys::parse_code(&code)? })
+        }));
+    }
+    Ok((entries, starts_now))
 }
 
 #[cfg(test)]
 mod tests {
     use std::{
+        cell::Cell,
         collections::BTreeSet,
         path::Path,
         process::{Child, Command, Stdio},
@@ -423,11 +616,11 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let mut runner = TestRunner::new(ProptestConfig { cases: 12, failure_persistence: None, ..Default::default() });
         while runtime.block_on(redis.store.ping()).is_err() {}
-        let number = std::cell::Cell::new(0);
+        let number = Cell::new(0);
         runner
             .run(&(steps(), any::<usize>(), 1..200_usize), |(steps, at, at_once)| {
                 number.set(number.get() + 1);
-                let index = format!("owner:{{{}}}", number.get());
+                let index = format!("owner:{{o{}@agency.gov.sg}}", number.get());
                 let mut model = BTreeSet::new();
                 runtime.block_on(async {
                     let mut waiting = Vec::new();
@@ -447,7 +640,11 @@ mod tests {
                                 if let Some((created_ms, code)) = model.iter().nth(place).cloned() {
                                     model.remove(&(created_ms, code.clone()));
                                     let gone = Entry { created_ms, code: code.parse().expect("a code") };
-                                    redis.store.index_remove(&index, &[gone]).await.expect("Redis answers");
+                                    let of: Email =
+                                        format!("o{}@agency.gov.sg", number.get()).parse().expect("an address");
+                                    // There is no such link, so its entry doesn't belong.
+                                    let settled = redis.store.index_settle(&Index::of_all(&of), &[gone]).await;
+                                    assert_eq!(settled.expect("Redis answers"), Settled { added: 0, removed: 1 });
                                 }
                             }
                         }
@@ -468,5 +665,59 @@ mod tests {
                 Ok(())
             })
             .expect("holds");
+    }
+
+    /// Adds entries between those that are there, so that parts are split, until it is told to end.
+    async fn split_on(store: &Store, index: &str, ended: &Cell<bool>) {
+        for code in (10_000..60_000_u16).take_while(|_| !ended.get()) {
+            // Spread over all of them, and never at the time of one that stays.
+            let created_ms = i64::from(code) * 7_919 % 200_000 * 10 + 5;
+            store.index_add(index, &[entry(created_ms, code)]).await.expect("Redis answers");
+        }
+    }
+
+    /// Reads an index in all ways, again and again, while entries are added to it.
+    async fn read_on(store: &Store, index: &str, staying: &[Entry], ended: &Cell<bool>) {
+        let missing_in = |met: &[Entry]| {
+            let met: BTreeSet<&str> = met.iter().map(|entry| entry.code.as_str()).collect();
+            staying.iter().filter(|entry| !met.contains(entry.code.as_str())).count()
+        };
+        let mut least = staying.len();
+        for round in 0..150 {
+            for direction in [Direction::OldestFirst, Direction::NewestFirst] {
+                let met = walked(store, index, direction, None).await;
+                assert!(met.is_sorted_by(|a, b| direction.compare(a, b).is_lt()), "in order, none twice");
+                assert_eq!(missing_in(&met), 0, "walk {round}, {direction:?}");
+            }
+            let all = store.index_all(index).await.expect("Redis answers");
+            assert_eq!(missing_in(&all), 0, "round {round}");
+            // Entries are only added, so counts only grow.
+            let count = store.index_len(&[index.to_owned()]).await.expect("Redis answers");
+            let (_, paged) = store.index_page(index, Direction::NewestFirst, 0, 10).await.expect("Redis answers");
+            assert!(least <= count && count <= paged, "{least}, {count}, {paged}");
+            least = paged;
+        }
+        ended.set(true);
+    }
+
+    #[test]
+    fn entries_that_stay_are_met_and_counted_while_parts_are_split() {
+        let redis = Redis::start();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        while runtime.block_on(redis.store.ping()).is_err() {}
+        let staying: Vec<Entry> = (0..2_000).map(|number| entry(i64::from(number) * 1_000, number)).collect();
+        let index = "owner:{splitting}";
+        let ended = Cell::new(false);
+        runtime.block_on(async {
+            redis.store.index_add(index, &staying).await.expect("Redis answers");
+            let before = redis.store.part_starts(index).await.expect("Redis answers").len();
+            futures_util::join!(
+                read_on(&redis.store, index, &staying, &ended),
+                split_on(&redis.store, index, &ended),
+                split_on(&redis.store, index, &ended)
+            );
+            let after = redis.store.part_starts(index).await.expect("Redis answers").len();
+            assert!(after > 2 * before, "{before} parts became {after}");
+        });
     }
 }

@@ -3,15 +3,15 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use jiff::Timestamp;
-use redis::{RedisError, Value, cmd};
+use redis::{Cmd, FromRedisValue, RedisError, Value, cmd, from_redis_value};
 
 use super::{
-    Actor, Store, StoreError, clicks,
-    connect::trouble,
+    Actor, Store, StoreError,
+    bulk::note_owners,
+    clicks,
     connection::{Connection, Lua},
-    index::{self, Entry},
+    index::{self, Entry, Index},
     keys::{self, LINKS_CHANNEL, link_field},
-    unless_damaged,
 };
 use crate::{
     domain::{Code, Description, Email, Link, LinkState, Source, Tag, Tags, Target},
@@ -21,8 +21,13 @@ use crate::{
 pub(super) static CREATE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/create_link.lua")));
 pub(super) static CHANGE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/change_link.lua")));
 
-/// How often a change is tried again because another one was faster.
-const RACES_MAX: usize = 8;
+/// Characters of a mark: 48 bits, beside a link and who writes it.
+const MARK_LENGTH: usize = 8;
+
+/// Of a link's last changes, those among which a change looks for its own earlier coming: a Cluster's client sends a call again at once.
+const CHANGES_SEARCHED: u64 = 2;
+/// The same for a request that is repeated, up to a day later.
+const REPEATED_CHANGES_SEARCHED: u64 = 1000;
 
 /// Changes of a link's past read in one go.
 const HISTORY_AT_ONCE: u64 = 200;
@@ -42,7 +47,7 @@ pub struct NewLink {
     pub expires_at: Option<Timestamp>,
     pub at: Timestamp,
     pub by: Actor,
-    /// Tells this creation from any other, so that one that is sent again finds what it created. Without spaces.
+    /// Tells this creation from any other of the same creator, so that one that is sent again finds what it created. Without spaces.
     pub mark: Option<String>,
 }
 
@@ -109,35 +114,31 @@ pub struct Revision {
 impl Store {
     /// Creates a link, its history and its message to all caches in one write, unless the code was ever used.
     ///
-    /// The indexes are written first: a crash in between leaves an entry without a link, which readers drop, rather than a link that its
-    /// owner can't see.
+    /// The entries in the indexes follow in the same exchange. What cuts it in two leaves a link that its owner doesn't see until it is sent again or the
+    /// check in the background comes by.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`]: the link may or may not have been created. Sent again with the same `at`, `by` and `mark` it is found.
+    /// [`StoreError::Unavailable`]: the link may or may not have been created. Sent again with the same `by` and `mark` it is found.
     pub async fn create_link(&self, new: &NewLink) -> Result<Created, StoreError> {
-        let key = keys::link(new.code.as_str());
         let link = new.as_created();
-        let marked = new.mark.is_some() || self.connector.is_cluster();
-        let call = new.call(&link, marked);
+        // A Cluster's client repeats calls.
+        let drawn = (new.mark.is_none() && self.connector.is_cluster()).then(|| nanoid::nanoid!(MARK_LENGTH));
+        let call = new.call(&link, new.mark.as_deref().or(drawn.as_deref()));
         let created = self.ask(Operation::LinkWrite, async |redis| {
-            // Asked first, so that an index is spared the entries of codes that are taken.
-            if !marked && cmd("EXISTS").arg(&key).query_async::<bool>(redis).await? {
+            // Asked first, so that a code that is taken makes no tag and no officer known.
+            let taken = cmd("EXISTS").arg(keys::link(new.code.as_str())).query_async::<bool>(redis).await?;
+            if taken && new.mark.is_none() {
                 return Ok(Created::CodeTaken);
             }
-            index_link(redis, &link).await?;
-            if redis.run::<bool>(&CREATE, &call).await? {
-                return Ok(Created::Yes(link));
+            if !taken {
+                note_owners(redis, &[&link]).await?;
             }
-            // Somebody was faster, perhaps the same officer: then the entry just written stands in the place of the other link's.
-            let other = read_links(redis, std::slice::from_ref(&new.code)).await?.pop().map(unless_damaged);
-            // Refused: then the entry stays, since a reader puts one where it belongs, but misses none.
-            let other = other.transpose().map_err(|error| trouble(error.to_string()))?;
-            drop_from_indexes(redis, &link, None).await?;
-            if let Some(other) = other.flatten().flatten() {
-                index_link(redis, &other).await?;
-            }
-            Ok(Created::CodeTaken)
+            let created_ms: i64 = write_and_settle(redis, &CREATE, &call, &link, &Index::all_of(&link)).await?;
+            Ok(match Timestamp::from_millisecond(created_ms) {
+                Ok(at) if created_ms != 0 => Created::Yes(Link { created_at: at, updated_at: at, ..link }),
+                _ => Created::CodeTaken,
+            })
         });
         let created = created.await;
         if !matches!(created, Ok(Created::CodeTaken)) {
@@ -160,79 +161,84 @@ impl Store {
         Ok(Some(ListedLink { link, clicks }))
     }
 
-    /// Changes a link, unless it is so already. The check of the owner, of the version and the change are one: nobody slips in between.
+    /// Changes a link, unless it is so already. The checks of the owner and of the version and the change are one: nobody slips in between, and changes
+    /// of different fields are all made, however many are made at once.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`]: the change may or may not have been made; making it again is harmless.
+    /// [`StoreError::Unavailable`]: the change may or may not have been made. With a mark it is found when it is made again.
     pub async fn change_link(
         &self,
         code: &Code,
         reach: &Reach,
         change: &Change,
         expected_versions: Option<&[u64]>,
-        at: Timestamp,
-        by: &Actor,
+        attempt: &ChangeAttempt<'_>,
     ) -> Result<Changed, StoreError> {
-        for _ in 0..RACES_MAX {
-            let Some(found) = self.find_link(code).await?.filter(|found| reach.includes(&found.link)) else {
-                return Ok(Changed::NotFound);
-            };
-            if expected_versions.is_some_and(|versions| !versions.contains(&found.link.version)) {
-                return Ok(Changed::Stale(found));
+        let codes = [code.clone()];
+        let mut found = self.ask(Operation::LinkRead, async |redis| read_links(redis, &codes).await).await?;
+        let Some(found) = found.pop().transpose()?.flatten() else { return Ok(Changed::NotFound) };
+        let next = change.apply(&found, attempt.at);
+        let call = attempt.call(code, reach, change, expected_versions);
+        let settled = next.as_ref().map_or_else(Vec::new, |next| moved(&found, next));
+        let exchange = self.ask(Operation::LinkWrite, async |redis| {
+            if let Some(next) = next.as_ref().filter(|next| next.tags != found.tags) {
+                note_owners(redis, &[next]).await?;
             }
-            let Some(next) = change.apply(&found.link, at) else { return Ok(Changed::Yes(found)) };
-            if self.write_change(&found.link, &next, at, by).await? {
-                return Ok(Changed::Yes(ListedLink { link: next, clicks: found.clicks }));
+            let outcome: Option<Vec<Value>> = write_and_settle(redis, &CHANGE, &call, &found, &settled).await?;
+            let clicks = read_clicks(redis, &codes).await?.pop();
+            Ok((outcome, clicks))
+        });
+        let answered = exchange.await;
+        // The message comes in a moment; who has changed a link finds it as it is now.
+        self.outlines.changed(code.as_str());
+        let (outcome, clicks) = match answered {
+            Ok(answered) => answered,
+            Err(error) => {
+                let unknown: Result<(), StoreError> = Err(error);
+                if let Some(next) = &next {
+                    self.trail_changed(&found, next, attempt.by, &unknown);
+                }
+                return unknown.map(|()| Changed::NotFound);
             }
+        };
+        let Some(outcome) = outcome else { return Ok(Changed::NotFound) };
+        let clicks = clicks.transpose()?.unwrap_or(0);
+        let listed = |link| ListedLink { link, clicks };
+        let outcome = Outcome::parse(code, outcome)?;
+        match outcome.kind.as_str() {
+            "changed" => {
+                let Outcome { before, version, at_ms, .. } = outcome;
+                let next = change.apply(&before, attempt.at).unwrap_or_else(|| before.clone());
+                let updated_at = Timestamp::from_millisecond(at_ms).unwrap_or(next.updated_at);
+                let next = Link { updated_at, version, ..next };
+                self.trail_changed(&before, &next, attempt.by, &Ok(()));
+                let left = moved(&before, &next).into_iter().filter(|index| !settled.contains(index));
+                for index in left {
+                    self.index_settle(&index, &[Entry::of(&next)]).await?;
+                }
+                Ok(Changed::Yes(listed(next)))
+            }
+            "same" => Ok(Changed::Yes(listed(outcome.before))),
+            // As this change left it: it may have left the caller's reach by it.
+            "came" => {
+                let revision = self.link_history(code, Some(outcome.version), 1).await?.and_then(|mut past| past.pop());
+                Ok(revision.map_or(Changed::NotFound, |revision| Changed::Yes(listed(revision.link))))
+            }
+            "stale" => {
+                let is_own = change.apply(&outcome.before, attempt.at).is_none()
+                    && expected_versions.is_some_and(|versions| versions.contains(&(outcome.version - 1)))
+                    && self.last_change_was_by(code, attempt.by).await?;
+                Ok(if is_own { Changed::Yes(listed(outcome.before)) } else { Changed::Stale(listed(outcome.before)) })
+            }
+            _ => Ok(Changed::NotFound),
         }
-        Err(StoreError::Unavailable(format!("{code} was changed by others {RACES_MAX} times in a row")))
     }
 
-    /// Writes `next` over `link` if the store still holds `link`.
-    ///
-    /// The history has the nanoseconds of `at`, so that two windows of one officer, who change the same field in the same millisecond, aren't
-    /// taken for one call that came twice.
-    async fn write_change(&self, link: &Link, next: &Link, at: Timestamp, by: &Actor) -> Result<bool, StoreError> {
-        let mut was = serde_json::Map::new();
-        let mut changed: Vec<(&str, String)> = Vec::new();
-        for ((field, old), (_, new)) in encode(link).into_iter().zip(encode(next)) {
-            if old != new {
-                was.insert(field.to_owned(), old.into());
-                changed.push((field, new));
-            }
-        }
-        let updated_ms = next.updated_at.as_millisecond();
-        let ns = at.subsec_nanosecond() % 1_000_000;
-        let history = serde_json::json!({ "by": by.to_store(), "at": updated_ms, "ns": ns, "was": was }).to_string();
-        let mut call = CHANGE.call(keys::link(link.code.as_str()));
-        call.arg(LINKS_CHANNEL).arg(keys::changed(&link.code, next.version)).arg(link.version);
-        call.arg(link_field::history(next.version)).arg(&history);
-        for (field, value) in &changed {
-            call.arg(*field).arg(value);
-        }
-        call.arg(link_field::UPDATED).arg(updated_ms);
-        call.arg(link_field::VERSION).arg(next.version);
-        let moves = next.owner != link.owner || next.tags != link.tags;
-        let written = self.ask(Operation::LinkWrite, async |redis| {
-            if moves {
-                index_link(redis, next).await?;
-            }
-            let written: bool = redis.run(&CHANGE, &call).await?;
-            if written && moves {
-                // Once more: a reader who came in between found an entry that disagreed with the link, and dropped it.
-                index_link(redis, next).await?;
-                drop_from_indexes(redis, link, Some(next)).await?;
-            }
-            Ok(written)
-        });
-        let written = written.await;
-        // The message comes in a moment; who has changed a link finds it as it is now.
-        self.outlines.changed(link.code.as_str());
-        if !matches!(written, Ok(false)) {
-            self.trail_changed(link, next, by, &written);
-        }
-        written
+    /// True if a link's last change was made by `by`: who sends a change again after a lost answer finds it made.
+    async fn last_change_was_by(&self, code: &Code, by: &Actor) -> Result<bool, StoreError> {
+        let last = self.link_history(code, None, 1).await?.and_then(|mut past| past.pop());
+        Ok(last.is_some_and(|last| last.by == *by))
     }
 
     /// A link's past, newest first: how each change left it, from the change to version `upto` (`None`: the last) on, at most `limit`.
@@ -321,42 +327,39 @@ impl Store {
     }
 }
 
-/// Adds a link to the indexes that it belongs to, and its owner to the accounts.
-async fn index_link(redis: &mut Connection, link: &Link) -> Result<(), RedisError> {
-    note_owner(redis, link).await?;
-    for index in indexes(link) {
-        index::add(redis, &index, &[Entry::of(link)]).await?;
+/// Runs a script that writes a link, and settles the link's entries in `indexes` after it, in one exchange where scripts can see both: then nothing but the
+/// loss of half a message comes between.
+async fn write_and_settle<T: FromRedisValue>(
+    redis: &mut Connection,
+    script: &Lua,
+    call: &Cmd,
+    link: &Link,
+    indexes: &[Index],
+) -> Result<T, RedisError> {
+    let entry = [Entry::of(link)];
+    if let Connection::Cluster(_) = redis {
+        let written = redis.run(script, call).await?;
+        for index in indexes {
+            index::settle(redis, index, &entry).await?;
+        }
+        return Ok(written);
     }
-    Ok(())
+    let settlements: Vec<Cmd> = indexes.iter().map(|index| index::settlement(index, &entry)).collect();
+    let calls: Vec<(&Lua, &Cmd)> =
+        std::iter::once((script, call)).chain(settlements.iter().map(|call| (&*index::SETTLE, call))).collect();
+    let written = redis.run_in_order(&calls).await?.into_iter().next().unwrap_or(Value::Nil);
+    Ok(from_redis_value(written)?)
 }
 
-/// Makes a link's owner and tags known.
-pub(super) async fn note_owner(redis: &mut Connection, link: &Link) -> Result<(), RedisError> {
-    let mut account = cmd("ZADD");
-    account.arg(keys::ACCOUNTS).arg("NX").arg(link.created_at.as_millisecond()).arg(link.owner.as_str());
-    let mut commands = vec![account];
-    if !link.tags.is_empty() {
-        let mut tags = cmd("SADD");
-        tags.arg(keys::tags(&link.owner)).arg(link.tags.iter().map(Tag::key).collect::<Vec<_>>());
-        commands.push(tags);
+/// The indexes that a change moves a link out of or into.
+fn moved(before: &Link, after: &Link) -> Vec<Index> {
+    if before.owner == after.owner && before.tags == after.tags {
+        return Vec::new();
     }
-    redis.many::<Value>(commands).await?;
-    Ok(())
-}
-
-/// Takes a link out of the indexes that it doesn't belong to any more.
-async fn drop_from_indexes(redis: &mut Connection, link: &Link, now: Option<&Link>) -> Result<(), RedisError> {
-    let kept = now.map(indexes).unwrap_or_default();
-    for index in indexes(link).into_iter().filter(|index| !kept.contains(index)) {
-        index::remove(redis, &index, &[Entry::of(link)]).await?;
-    }
-    Ok(())
-}
-
-/// The indexes that a link belongs to.
-pub(super) fn indexes(link: &Link) -> Vec<String> {
-    let tags = link.tags.iter().map(|tag| keys::tag(&link.owner, tag));
-    std::iter::once(keys::owner(&link.owner)).chain(tags).collect()
+    let mut all = Index::all_of(after);
+    all.extend(Index::all_of(before));
+    all.dedup();
+    all
 }
 
 impl NewLink {
@@ -380,16 +383,12 @@ impl NewLink {
         }
     }
 
-    /// The call that creates it. `marked`: this call may come twice, and the second must not find the code taken by the first.
-    pub(super) fn call(&self, link: &Link, marked: bool) -> redis::Cmd {
+    /// The call that creates it. With a mark, which no other call of this creator has, it may come twice.
+    pub(super) fn call(&self, link: &Link, mark: Option<&str>) -> redis::Cmd {
         let mut call = CREATE.call(keys::link(link.code.as_str()));
         call.arg(LINKS_CHANNEL).arg(keys::changed(&link.code, 1));
-        call.arg(u8::from(marked)).arg(link.created_at.as_millisecond());
-        call.arg(match &self.mark {
-            Some(mark) => format!("{} {mark}", self.by.to_store()),
-            None if marked => format!("{} {}", self.by.to_store(), self.at.subsec_nanosecond() % 1_000_000),
-            None => self.by.to_store(),
-        });
+        call.arg(u8::from(mark.is_some())).arg(link.created_at.as_millisecond());
+        call.arg(self.by.marked(mark));
         for (field, value) in Self::said(link) {
             call.arg(field).arg(value);
         }
@@ -411,7 +410,84 @@ impl NewLink {
     }
 }
 
+/// One change's being made.
+#[derive(Clone, Debug)]
+pub struct ChangeAttempt<'a> {
+    pub at: Timestamp,
+    pub by: &'a Actor,
+    /// Tells this change from any other; letters, digits, `_` and `-`.
+    pub mark: String,
+    /// The change may have been made before with this mark.
+    pub is_repeated: bool,
+}
+
+impl<'a> ChangeAttempt<'a> {
+    /// One that won't be made again.
+    pub fn once(at: Timestamp, by: &'a Actor) -> Self {
+        Self { at, by, mark: nanoid::nanoid!(MARK_LENGTH), is_repeated: false }
+    }
+
+    fn call(&self, code: &Code, reach: &Reach, change: &Change, expected_versions: Option<&[u64]>) -> Cmd {
+        let mut call = CHANGE.call(keys::link(code.as_str()));
+        call.arg(LINKS_CHANNEL).arg(code.as_str()).arg(self.by.to_store()).arg(self.at.as_millisecond());
+        call.arg(&self.mark).arg(if self.is_repeated { REPEATED_CHANGES_SEARCHED } else { CHANGES_SEARCHED });
+        call.arg(match reach {
+            Reach::Own(owner) => owner.as_str(),
+            Reach::Everybodys => "",
+        });
+        let versions = expected_versions.map(|versions| {
+            // None matches when the caller's were none.
+            versions.iter().fold(",".to_owned(), |text, version| format!("{text}{version},"))
+        });
+        call.arg(versions.unwrap_or_default());
+        for (field, value) in change.fields() {
+            call.arg(field).arg(value);
+        }
+        call
+    }
+}
+
+/// What `change_link.lua` answers.
+struct Outcome {
+    kind: String,
+    version: u64,
+    at_ms: i64,
+    before: Link,
+}
+
+impl Outcome {
+    fn parse(code: &Code, answer: Vec<Value>) -> Result<Self, StoreError> {
+        let mut answer = answer.into_iter();
+        let mut next = || answer.next().unwrap_or(Value::Nil);
+        let read = |error: redis::ParsingError| StoreError::from(RedisError::from(error));
+        let kind = from_redis_value(next()).map_err(read)?;
+        let version = from_redis_value(next()).map_err(read)?;
+        let at_ms = from_redis_value(next()).map_err(read)?;
+        let values: Vec<String> = answer.map(from_redis_value).collect::<Result<_, _>>().map_err(read)?;
+        let value = |name: &str| values.get(READ.iter().position(|field| *field == name)?).map(String::as_str);
+        Ok(Self { kind, version, at_ms, before: decode(code, value)? })
+    }
+}
+
 impl Change {
+    /// The fields that it sets, as they are kept. An empty text is the default.
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let email = |email: &Option<Email>| email.as_ref().map_or(String::new(), Email::to_string);
+        [
+            self.target.as_ref().map(|target| (link_field::TARGET, target.as_str().to_owned())),
+            self.owner.as_ref().map(|owner| (link_field::OWNER, owner.as_str().to_owned())),
+            self.state.map(|state| (link_field::STATE, encode_state(state).to_owned())),
+            self.description.as_ref().map(|text| (link_field::DESCRIPTION, text.as_str().to_owned())),
+            self.contact_email.as_ref().map(|contact| (link_field::CONTACT, email(contact))),
+            self.tags.as_ref().map(|tags| (link_field::TAGS, encode_tags(tags))),
+            self.expires_at.map(|at| (link_field::EXPIRES, encode_expiry(at))),
+            self.forward_query.map(|forward| (link_field::FORWARD_QUERY, encode_flag(forward).to_owned())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
     /// The link as it will be, or `None` when it is so already.
     fn apply(&self, link: &Link, at: Timestamp) -> Option<Link> {
         let wanted = self.clone();
@@ -451,17 +527,28 @@ struct StoredChange {
 
 /// The fields that can change, as they are kept. An empty text is the default.
 fn encode(link: &Link) -> [(&'static str, String); 8] {
-    let tags: Vec<&str> = link.tags.iter().map(Tag::as_str).collect();
     [
         (link_field::TARGET, link.target.as_str().to_owned()),
         (link_field::OWNER, link.owner.as_str().to_owned()),
         (link_field::STATE, encode_state(link.state).to_owned()),
         (link_field::DESCRIPTION, link.description.as_str().to_owned()),
         (link_field::CONTACT, link.contact_email.as_ref().map_or("", Email::as_str).to_owned()),
-        (link_field::TAGS, tags.join(",")),
-        (link_field::EXPIRES, link.expires_at.map(|at| at.as_millisecond().to_string()).unwrap_or_default()),
-        (link_field::FORWARD_QUERY, if link.forward_query { "1" } else { "" }.to_owned()),
+        (link_field::TAGS, encode_tags(&link.tags)),
+        (link_field::EXPIRES, encode_expiry(link.expires_at)),
+        (link_field::FORWARD_QUERY, encode_flag(link.forward_query).to_owned()),
     ]
+}
+
+fn encode_tags(tags: &Tags) -> String {
+    tags.iter().map(Tag::as_str).collect::<Vec<_>>().join(",")
+}
+
+fn encode_expiry(at: Option<Timestamp>) -> String {
+    at.map(|at| at.as_millisecond().to_string()).unwrap_or_default()
+}
+
+fn encode_flag(flag: bool) -> &'static str {
+    if flag { "1" } else { "" }
 }
 
 /// All fields of a link but its past.

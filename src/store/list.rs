@@ -14,14 +14,13 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
-use jiff::Timestamp;
 use redis::cmd;
 
 use super::{
     ListedLink, Store, StoreError,
-    index::{Direction, Entry, UNDER_WAY, Walk},
+    index::{Direction, Entry, Index, Settled, UNDER_WAY, Walk},
     keys,
-    links::{Outline, indexes, read_clicks, read_links, read_outlines},
+    links::{Outline, read_clicks, read_links, read_outlines},
     unless_damaged,
 };
 use crate::{
@@ -31,9 +30,6 @@ use crate::{
 
 /// Links read in one pipeline: some 100 kB of answer, under a millisecond of Redis' time, so that others get their turn between.
 const READ_AT_ONCE: usize = 500;
-
-/// An index entry without a link is that of a link being created right now, unless it is this old.
-const IN_CREATION_MS: i64 = 60_000;
 
 /// How often a page is read anew because entries of its index had to be mended. Each round mends what it found.
 const REPAIRS_MAX: usize = 5;
@@ -169,8 +165,9 @@ pub(super) struct Read {
     pub(super) links: Vec<Option<Link>>,
     /// Links that can't be read because their data are damaged.
     pub(super) damaged: Vec<Code>,
-    /// How many entries of the index disagreed with the links.
-    mended: usize,
+    /// Entries of the index that disagreed with the links.
+    wrong: usize,
+    pub(super) settled: Settled,
 }
 
 impl Store {
@@ -179,34 +176,33 @@ impl Store {
     /// # Errors
     ///
     /// When Redis can't be asked or holds what no merlink wrote.
-    pub async fn list_links(&self, owner: &Email, query: &ListQuery, now: Timestamp) -> Result<Page, StoreError> {
+    pub async fn list_links(&self, owner: &Email, query: &ListQuery) -> Result<Page, StoreError> {
         if query.filter.is_empty() && query.order_by == OrderBy::CreatedAt {
-            self.list_by_index(owner, query, now).await
+            self.list_by_index(owner, query).await
         } else {
-            self.list_by_reading_all(owner, query, now).await
+            self.list_by_reading_all(owner, query).await
         }
     }
 
-    async fn list_by_index(&self, owner: &Email, query: &ListQuery, now: Timestamp) -> Result<Page, StoreError> {
-        let index = keys::owner(owner);
+    async fn list_by_index(&self, owner: &Email, query: &ListQuery) -> Result<Page, StoreError> {
+        let index = Index::of_all(owner);
         let direction = if query.descending { Direction::NewestFirst } else { Direction::OldestFirst };
         for _ in 0..REPAIRS_MAX {
-            let (entries, count) = self.index_page(&index, direction, query.offset, query.limit).await?;
-            let read = self.read_entries(owner, &index, &entries, now).await?;
-            if read.mended == 0 {
-                let in_creation = read.links.iter().filter(|link| link.is_none()).count();
+            let (entries, count) = self.index_page(&index.key(), direction, query.offset, query.limit).await?;
+            let read = self.read_entries(&index, &entries).await?;
+            if read.wrong == 0 {
                 let (links, _) = self.with_clicks(read.links.into_iter().flatten().collect()).await?;
-                return Ok(Page { links, count: count.saturating_sub(in_creation) });
+                return Ok(Page { links, count: count.saturating_sub(read.damaged.len()) });
             }
         }
         // An index in such disorder is mended by reading all of it.
-        self.list_by_reading_all(owner, query, now).await
+        self.list_by_reading_all(owner, query).await
     }
 
-    async fn list_by_reading_all(&self, owner: &Email, query: &ListQuery, now: Timestamp) -> Result<Page, StoreError> {
-        let index = keys::owner(owner);
-        let entries = self.index_all(&index).await?;
-        let read = self.read_entries(owner, &index, &entries, now).await?;
+    async fn list_by_reading_all(&self, owner: &Email, query: &ListQuery) -> Result<Page, StoreError> {
+        let index = Index::of_all(owner);
+        let entries = self.index_all(&index.key()).await?;
+        let read = self.read_entries(&index, &entries).await?;
         let matching =
             read.links.into_iter().flatten().filter(|link| query.filter.matches(&link.code, &Outline::of(link)));
         let (mut links, _) = self.with_clicks(matching.collect()).await?;
@@ -235,12 +231,11 @@ impl Store {
         owner: &Email,
         query: &BrowseQuery,
         ranked: &Arc<[Candidate]>,
-        now: Timestamp,
     ) -> Result<Browsed, StoreError> {
         let index = index_for(owner, &query.filter);
         let candidates = match query.sort {
-            Sort::NewestFirst => Candidates::walk(&index, Direction::NewestFirst, query.after.clone()),
-            Sort::OldestFirst => Candidates::walk(&index, Direction::OldestFirst, query.after.clone()),
+            Sort::NewestFirst => Candidates::walk(&index.key(), Direction::NewestFirst, query.after.clone()),
+            Sort::OldestFirst => Candidates::walk(&index.key(), Direction::OldestFirst, query.after.clone()),
             Sort::MostClicks | Sort::FewestClicks | Sort::Code => Candidates::ranked(ranked, query),
         };
         let started = Instant::now();
@@ -249,7 +244,7 @@ impl Store {
         let next = loop {
             let Some((last, some)) = sifted.try_next().await? else { break None };
             let entries: Vec<Entry> = some.iter().map(|candidate| candidate.entry.clone()).collect();
-            let read = self.read_entries(owner, &index, &entries, now).await?;
+            let read = self.read_entries(&index, &entries).await?;
             for (candidate, link) in some.iter().zip(read.links) {
                 let matching = link.filter(|link| query.filter.matches(&link.code, &Outline::of(link)));
                 let new = matching.filter(|link| found.iter().all(|(_, other)| other.code != link.code));
@@ -302,7 +297,7 @@ impl Store {
         filter: &Filter,
         rank_by: RankBy,
     ) -> Result<Arc<[Candidate]>, StoreError> {
-        let entries = self.index_all(&index_for(owner, filter)).await?;
+        let entries = self.index_all(&index_for(owner, filter).key()).await?;
         let mut ranked = Vec::with_capacity(entries.len());
         match rank_by {
             RankBy::Code => ranked.extend(entries.into_iter().map(|entry| Candidate { rank: 0, entry })),
@@ -387,22 +382,16 @@ impl Store {
         codes.iter().zip(read).map(keep).collect()
     }
 
-    /// Reads the links of `entries`. Entries that disagree with their links are mended: dropped, or put where they belong.
-    pub(super) async fn read_entries(
-        &self,
-        owner: &Email,
-        index: &str,
-        entries: &[Entry],
-        now: Timestamp,
-    ) -> Result<Read, StoreError> {
+    /// Reads the links of `entries`, and settles entries that disagree with theirs.
+    pub(super) async fn read_entries(&self, index: &Index, entries: &[Entry]) -> Result<Read, StoreError> {
         let mut links = Vec::with_capacity(entries.len());
-        let (mut stale, mut misplaced, mut damaged) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut wrong, mut damaged) = (Vec::new(), Vec::new());
         for chunk in entries.chunks(READ_AT_ONCE) {
             let codes: Vec<Code> = chunk.iter().map(|entry| entry.code.clone()).collect();
             let found = self.ask(Operation::LinkList, async |redis| read_links(redis, &codes).await).await?;
             for (entry, link) in chunk.iter().zip(found) {
                 let link = match link {
-                    Ok(link) => link,
+                    Ok(link) => link.filter(|link| index.has(link)),
                     Err(error @ StoreError::Unavailable(_)) => return Err(error),
                     // One damaged link doesn't hide all the others from their owner.
                     Err(error @ StoreError::Corrupt(_)) => {
@@ -412,23 +401,17 @@ impl Store {
                         continue;
                     }
                 };
-                let in_creation = link.is_none() && now.as_millisecond() - entry.created_ms < IN_CREATION_MS;
-                let link = link.filter(|link| indexes(link).iter().any(|of| of == index));
-                if let Some(link) = link.as_ref().filter(|link| Entry::of(link) != *entry) {
-                    misplaced.push(Entry::of(link));
-                    stale.push(entry.clone());
-                } else if link.is_none() && !in_creation {
-                    stale.push(entry.clone());
+                if link.as_ref().map(Entry::of).as_ref() != Some(entry) {
+                    wrong.push(entry.clone());
                 }
                 links.push(link);
             }
         }
-        if !stale.is_empty() {
-            tracing::debug!(owner.domain = owner.domain(), "mended {} entries of an index", stale.len());
-            self.index_remove(index, &stale).await?;
-            self.index_add(index, &misplaced).await?;
+        let settled = self.index_settle(index, &wrong).await?;
+        if !wrong.is_empty() {
+            tracing::debug!(owner.domain = index.owner.domain(), "{} wrong entries: {settled:?}", wrong.len());
         }
-        Ok(Read { links, damaged, mended: stale.len() })
+        Ok(Read { links, damaged, wrong: wrong.len(), settled })
     }
 
     /// Adds the totals of their clicks to links. Links whose counters are damaged are left out, and named in the second list.
@@ -450,22 +433,11 @@ impl Store {
         }
         Ok((listed, damaged))
     }
-
-    /// Drops from an index what the links don't agree with; answers how many entries that were.
-    pub(super) async fn drop_stale_entries(
-        &self,
-        owner: &Email,
-        index: &str,
-        now: Timestamp,
-    ) -> Result<u64, StoreError> {
-        let entries = self.index_all(index).await?;
-        Ok(self.read_entries(owner, index, &entries, now).await?.mended as u64)
-    }
 }
 
 /// The index with the fewest entries that has all links of a filter.
-fn index_for(owner: &Email, filter: &Filter) -> String {
-    filter.tags.first().map_or_else(|| keys::owner(owner), |tag| keys::tag(owner, tag))
+fn index_for(owner: &Email, filter: &Filter) -> Index {
+    Index { owner: owner.clone(), tag: filter.tags.first().cloned() }
 }
 
 impl Filter {

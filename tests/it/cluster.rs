@@ -249,18 +249,18 @@ fn a_shard_that_is_restored_from_a_backup_is_obeyed() {
 fn a_creation_that_is_sent_twice_knows_itself() {
     let redis = RedisServer::start();
     let mut redis = redis.connect().expect("it answers");
-    let mut create = |code: &str, may_come_again: u8, created: &str, history: &str| -> u8 {
+    let mut create = |code: &str, may_come_again: u8, created: &str, creator: &str| -> i64 {
         redis::cmd("EVAL")
             .arg(include_str!("../../src/store/lua/create_link.lua"))
             .arg(1)
             .arg(format!("l:{{{code}}}"))
             .arg(&["merlink:links", code])
             .arg(may_come_again)
-            .arg(&[created, history, "t", TARGET])
+            .arg(&[created, creator, "t", TARGET])
             .query(&mut redis)
             .expect("the script runs")
     };
-    assert_eq!([create("a", 1, "7", "mine"), create("a", 1, "7", "mine")], [1, 1], "again");
-    assert_eq!([create("a", 1, "7", "other"), create("a", 1, "8", "mine")], [0, 0], "another one");
-    assert_eq!([create("b", 0, "7", "mine"), create("b", 0, "7", "mine")], [1, 0], "two that can't be told apart");
+    assert_eq!([create("a", 1, "7", "mine 1"), create("a", 1, "8", "mine 1")], [7, 7], "again, a little later");
+    assert_eq!([create("a", 1, "7", "other 1"), create("a", 1, "7", "mine 2")], [0, 0], "another one");
+    assert_eq!([create("b", 0, "7", "mine"), create("b", 0, "7", "mine")], [7, 0], "two that can't be told apart");
 }

@@ -57,6 +57,7 @@ mod smtp_server;
 
 mod audit;
 mod commands;
+mod contradictions;
 mod limits;
 mod link_files;
 mod logs;

@@ -1,103 +1,12 @@
--- Adds codes to indexes, see index.rs. Every write is absolute and may be repeated.
--- KEYS indexes   ARGV[1] entries that a part holds at most   ARGV[2] how far before an index's begin a part is opened, in ms
--- then for each index: number of entries, created in ms, code, ...   Neighbours in time cost least beside each other: they are one ZADD.
+-- Adds codes to indexes. Begins with parts/index.lua.
+-- KEYS indexes   ARGV[1], ARGV[2] as there, then for each index: number of entries, created in ms, code, ...
+-- Neighbours in time cost least beside each other: they are one ZADD.
 -- Answers how many entries weren't there before.
-local entries_max, before_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
-
-local function text(number)
-  return string.format('%.0f', number)
-end
-
-local function part(index, start)
-  return index .. ':' .. text(start)
-end
-
-local function open(index, start)
-  redis.call('ZADD', index, text(start), text(start))
-  return start
-end
-
--- Where the part starts that an entry of this time belongs to, and where the next one does; nothing where there is none.
-local function find(index, created)
-  local last = tonumber(redis.call('ZRANGE', index, -1, -1)[1])
-  if not last or created >= last then
-    return last, nil
-  end
-  local start = redis.call('ZRANGE', index, created, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
-  local following = redis.call('ZRANGE', index, '(' .. text(created), '+inf', 'BYSCORE', 'LIMIT', 0, 1)[1]
-  return tonumber(start), tonumber(following)
-end
-
--- Moves the later half of a full part to one of its own; entries of one millisecond stay together. Answers whether it could: not when all
--- are of one millisecond.
-local function split(index, start)
-  local here = part(index, start)
-  local all = redis.call('ZRANGE', here, 0, -1, 'WITHSCORES')
-  local half = 2 * math.floor(#all / 4) + 2
-  while half <= #all and all[half] == all[2] do
-    half = half + 2
-  end
-  if half > #all then
-    return false
-  end
-  local boundary = tonumber(all[half])
-  local moved = redis.call('ZRANGE', here, boundary, '+inf', 'BYSCORE', 'WITHSCORES')
-  for i = 1, #moved, 2 do
-    redis.call('ZADD', part(index, start + boundary), tonumber(moved[i + 1]) - boundary, moved[i])
-  end
-  open(index, start + boundary)
-  for i = 1, #moved, 2 do
-    redis.call('ZREM', here, moved[i])
-  end
-  return true
-end
-
--- Adds the entries that ARGV has from one place to another.
-local function add(index, at, last)
-  local added = 0
-  while at <= last do
-    local created = tonumber(ARGV[at])
-    local start, following = find(index, created)
-    local room = entries_max
-    if not start then
-      start = open(index, following and created - before_ms or created)
-    else
-      local here = part(index, start)
-      room = room - redis.call('ZCARD', here)
-      if room <= 0 then
-        local offset = created - start
-        if tonumber(redis.call('ZSCORE', here, ARGV[at + 1]) or 'nan') == offset then
-          at = at + 2
-        elseif offset > tonumber(redis.call('ZRANGE', here, -1, -1, 'WITHSCORES')[2]) then
-          start, room = open(index, created), entries_max
-        elseif not split(index, start) then
-          -- As many as are of this millisecond.
-          following, room = created + 1, math.huge
-        end
-      end
-    end
-    local new = {}
-    while at <= last and #new < 2 * room do
-      created = tonumber(ARGV[at])
-      if created < start or following and created >= following then
-        break
-      end
-      new[#new + 1] = created - start
-      new[#new + 1] = ARGV[at + 1]
-      at = at + 2
-    end
-    if #new > 0 then
-      added = added + redis.call('ZADD', part(index, start), unpack(new))
-    end
-  end
-  return added
-end
-
 local added = 0
 local at = 3
 for i = 1, #KEYS do
   local last = at + 2 * tonumber(ARGV[at])
-  added = added + add(KEYS[i], at + 1, last)
+  added = added + add(KEYS[i], ARGV, at + 1, last)
   at = last + 1
 end
 return added
