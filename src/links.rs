@@ -62,25 +62,25 @@ pub struct Attempt {
 
 impl Attempt {
     /// One that won't be repeated.
-    pub fn once() -> Self {
-        Self { at: Timestamp::now(), seed: None, mark: None, is_repeated: false }
+    pub fn once(app: &App) -> Self {
+        Self { at: app.store.now(), seed: None, mark: None, is_repeated: false }
     }
 
     /// That of a request which may be repeated.
-    pub fn of(held: &Held) -> Self {
-        Self { is_repeated: held.is_repeated(), ..Self::with_seed(held.seed()) }
+    pub fn of(app: &App, held: &Held) -> Self {
+        Self { is_repeated: held.is_repeated(), ..Self::with_seed(app, held.seed()) }
     }
 
     /// Another attempt at a request that was begun with this seed.
-    pub fn again(seed: &str) -> Self {
-        Self { is_repeated: true, ..Self::with_seed(seed) }
+    pub fn again(app: &App, seed: &str) -> Self {
+        Self { is_repeated: true, ..Self::with_seed(app, seed) }
     }
 
-    fn with_seed(seed: &str) -> Self {
+    fn with_seed(app: &App, seed: &str) -> Self {
         // Told apart from all other requests of an officer: 32 bits.
         let digest = Sha256::new().chain_update("mark").chain_update(seed).finalize();
         let mark = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
-        Self { seed: Some(seed.to_owned()), mark: Some(format!("{mark:08x}")), ..Self::once() }
+        Self { seed: Some(seed.to_owned()), mark: Some(format!("{mark:08x}")), ..Self::once(app) }
     }
 
     /// That of one row of a request, so that a repetition finds what each row created.
@@ -159,7 +159,7 @@ pub async fn change(
     by: &Actor,
 ) -> Result<Changed, StoreError> {
     let changed =
-        app.store.change_link(code, reach, change, expected_versions, &ChangeAttempt::once(Timestamp::now(), by)).await;
+        app.store.change_link(code, reach, change, expected_versions, &ChangeAttempt::once(app.store.now(), by)).await;
     match &changed {
         Ok(Changed::Yes(listed)) => app.link_changed(&listed.link),
         Ok(Changed::NotFound | Changed::Stale(_)) => {}

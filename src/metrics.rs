@@ -9,8 +9,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    Encoder as _, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector,
 };
 
 use crate::{audit::Counters, domain::Source};
@@ -423,6 +423,7 @@ pub struct Metrics {
     pub click_journal_bytes_max: IntGauge,
     pub data_dir_free_bytes: IntGauge,
     pub data_dir_size_bytes: IntGauge,
+    pub clock_offset_seconds: Gauge,
     pub redis_up: IntGauge,
     pub redis_unsafe: IntGauge,
     pub redis_memory_bytes: IntGauge,
@@ -470,6 +471,15 @@ fn shortened_heads(register: &Register) -> [IntCounter; Shortened::ALL.len()] {
     Shortened::ALL.map(|part| shortened.with_label_values(&[part.label()]))
 }
 
+fn index_entries(register: &Register) -> [IntCounter; 2] {
+    let settled = register.counters(
+        "merlink_index_entries_settled_total",
+        "Entries of officers' lists that the check in the background found missing, or wrong, and mended.",
+        "was",
+    );
+    ["missing", "wrong"].map(|was| settled.with_label_values(&[was]))
+}
+
 fn closed_connections(register: &Register) -> [IntCounter; ClosedConnection::ALL.len()] {
     let closed = register.counters(
         "merlink_public_connections_closed_total",
@@ -501,11 +511,6 @@ impl Metrics {
         let links_created =
             register.counters("merlink_links_created_total", "Links created, by way of creation.", "source");
         let auth_failures = register.counters("merlink_auth_failures_total", "Refused callers, by reason.", "kind");
-        let index_entries = register.counters(
-            "merlink_index_entries_settled_total",
-            "Entries of officers' lists that the check in the background found missing, or wrong, and mended.",
-            "was",
-        );
         let mails = register.counters("merlink_mails_total", "Mails with one-time passwords, by outcome.", "outcome");
         let trace_spans =
             register.counters("merlink_trace_spans_total", "Spans for the collector of traces, by outcome.", "outcome");
@@ -540,6 +545,8 @@ impl Metrics {
             data_dir_free_bytes: register
                 .gauge("merlink_data_dir_free_bytes", "Room left on the disk of data_dir for this user."),
             data_dir_size_bytes: register.gauge("merlink_data_dir_size_bytes", "Size of the disk of data_dir."),
+            clock_offset_seconds: register
+                .seconds("merlink_clock_offset_seconds", "How far this node's clock is ahead of Redis' one."),
             redis_up: register.gauge("merlink_redis_up", "1 while Redis answers, 0 while it doesn't."),
             redis_unsafe: register
                 .gauge("merlink_redis_unsafe", "1 while Redis may lose links, or lacks what Merlink needs."),
@@ -572,7 +579,7 @@ impl Metrics {
                 &["api", "route", "method", "status"],
                 HTTP_BUCKETS,
             ),
-            index_entries_settled: ["missing", "wrong"].map(|was| index_entries.with_label_values(&[was])),
+            index_entries_settled: index_entries(&register),
             links_created: Source::ALL.map(|source| links_created.with_label_values(&[source.as_str()])),
             auth_failures: AuthFailure::ALL.map(|kind| auth_failures.with_label_values(&[kind.label()])),
             heads_shortened: shortened_heads(&register),
@@ -709,6 +716,10 @@ impl Register {
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {
         self.register(IntGauge::new(name, help))
+    }
+
+    fn seconds(&self, name: &str, help: &str) -> Gauge {
+        self.register(Gauge::new(name, help))
     }
 
     fn gauge_with_label(&self, name: &str, help: &str, label: &str) -> IntGauge {

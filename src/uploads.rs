@@ -156,7 +156,7 @@ pub async fn keep(
 ///
 /// When the store can't be asked.
 pub async fn look(app: &App, by: Uploader<'_>, id: &str) -> Result<State, StoreError> {
-    let begun = match app.store.request_progress(by.email.as_str(), &request_key(id), Timestamp::now()).await? {
+    let begun = match app.store.request_progress(by.email.as_str(), &request_key(id), app.store.now()).await? {
         Progress::Answered(answer) => return Ok(State::Done(outcomes_in(&answer)?)),
         Progress::Begun { is_running: true, .. } => return Ok(State::Running),
         Progress::Begun { seed, is_running: false } => Some(seed),
@@ -167,7 +167,7 @@ pub async fn look(app: &App, by: Uploader<'_>, id: &str) -> Result<State, StoreE
     let Ok(mut sheet) = read(app, by, &upload.file) else { return Ok(State::Gone) };
     bulk::refuse_repeated_codes(&mut sheet.wishes);
     // What it created isn't in its own way.
-    let attempt = begun.as_deref().map_or_else(Attempt::once, Attempt::again);
+    let attempt = begun.as_deref().map_or_else(|| Attempt::once(app), |seed| Attempt::again(app, seed));
     bulk::refuse_taken_codes(app, &mut sheet.wishes, &attempt, by.actor).await?;
     let rows = sheet.records.iter().zip(sheet.wishes).map(|(record, wish)| {
         let problem = match wish {
@@ -189,7 +189,7 @@ pub async fn look(app: &App, by: Uploader<'_>, id: &str) -> Result<State, StoreE
 /// When the store can't be asked, or takes too long: pressed again, it goes on.
 pub async fn confirm(app: &App, by: Uploader<'_>, id: &str) -> Result<Confirmed, StoreError> {
     let (asker, key) = (by.email.as_str(), request_key(id));
-    if let Progress::Answered(_) = app.store.request_progress(asker, &key, Timestamp::now()).await? {
+    if let Progress::Answered(_) = app.store.request_progress(asker, &key, app.store.now()).await? {
         return Ok(Confirmed::Done);
     }
     let Some(upload) = app.store.find_upload(by.email, id).await? else { return Ok(Confirmed::Gone) };
@@ -197,7 +197,7 @@ pub async fn confirm(app: &App, by: Uploader<'_>, id: &str) -> Result<Confirmed,
     let quota = Quota { officer: by.email, bytes_max: app.config.limits.kept_answers_bytes_max };
     let give_up = Instant::now() + WAIT_MAX;
     let held = loop {
-        match app.store.begin_request(asker, &key, id, quota, Timestamp::now()).await? {
+        match app.store.begin_request(asker, &key, id, quota, app.store.now()).await? {
             Begun::Mine(held) => break held,
             Begun::Answered(_) => return Ok(Confirmed::Done),
             // An id names one upload, and nothing else is asked under this key.
@@ -222,7 +222,7 @@ pub async fn confirm(app: &App, by: Uploader<'_>, id: &str) -> Result<Confirmed,
 }
 
 async fn create(app: &App, by: Uploader<'_>, mut sheet: Sheet, held: &Held) -> Result<Vec<Outcome>, StoreError> {
-    let attempt = Attempt::of(held);
+    let attempt = Attempt::of(app, held);
     bulk::refuse_repeated_codes(&mut sheet.wishes);
     let mut created = pin!(bulk::create(app, sheet.wishes, &attempt, by.actor));
     let mut outcomes = Vec::with_capacity(sheet.records.len());

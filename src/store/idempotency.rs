@@ -236,7 +236,7 @@ impl Store {
         let text = encode(&Record { answer: Some(pack(answer).await), ..held.record });
         self.replace(&held.key, &held.text, &text).await?;
         let more = text.len().saturating_sub(held.text.len());
-        if let Err(error) = self.count_kept(&held.officer, more, None, Timestamp::now()).await {
+        if let Err(error) = self.count_kept(&held.officer, more, None, self.now()).await {
             tracing::debug!("the bytes of a kept answer couldn't be counted: {error}");
         }
         Ok(())

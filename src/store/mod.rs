@@ -8,6 +8,7 @@ mod accounts;
 mod api_keys;
 mod bulk;
 mod clicks;
+mod clock;
 mod cluster;
 mod connect;
 mod connection;
@@ -211,6 +212,7 @@ pub struct Store {
     key_relations: Arc<api_keys::Relations>,
     /// Set by the watch.
     is_loading: Arc<AtomicBool>,
+    clock: Arc<clock::Clock>,
     /// The servers that were tried last, and the result.
     tried: Arc<Mutex<Option<(String, Trial)>>>,
 }
@@ -252,6 +254,7 @@ impl Store {
             outlines,
             key_relations,
             is_loading: Arc::default(),
+            clock: Arc::default(),
             tried: Arc::default(),
         })
     }

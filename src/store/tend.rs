@@ -7,7 +7,6 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use redis::cmd;
 use tokio::time::sleep;
 
@@ -76,7 +75,7 @@ impl Store {
     }
 
     async fn tend_links(&self, codes: Vec<Code>) -> Result<(), StoreError> {
-        let now = Timestamp::now();
+        let now = self.now();
         let is_settling =
             |link: &Link| link.updated_at <= now && now.duration_since(link.updated_at).unsigned_abs() < SETTLING;
         let (links, _) = self.links_as_they_are(codes).await?;

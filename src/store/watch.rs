@@ -83,6 +83,7 @@ async fn subscribe(store: &Store, events: &Arc<impl LinkEvents>, down: &mut bool
     events.connected();
     let mut lost = pin!(subscription.lost());
     let mut comparing = pin!(compare_lineages(store, events));
+    let mut telling = pin!(store.keep_time());
     let mut proven_at = Instant::now();
     let mut heartbeat = interval(HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -90,6 +91,7 @@ async fn subscribe(store: &Store, events: &Arc<impl LinkEvents>, down: &mut bool
         tokio::select! {
             reason = &mut lost => return Err(reason.into()),
             never = &mut comparing => match never {},
+            never = &mut telling => match never {},
             _ = heartbeat.tick() => {
                 let patience = SILENCE.saturating_sub(proven_at.elapsed());
                 match timeout(patience, subscription.prove()).await.map_err(|_| silent())?? {

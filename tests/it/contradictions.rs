@@ -290,3 +290,39 @@ fn an_atomic_batch_that_the_store_breaks_off_is_no_success() {
     assert!(problem["detail"].as_str().expect("a detail").contains("of 1000 rows"), "{problem}");
     server.expect_log("clicks wait in the journal");
 }
+
+/// The time of a link's last change, in days from now.
+fn days_from_now(link: &Value, field: &str) -> i64 {
+    let at: jiff::Timestamp = link[field].as_str().expect("a time").parse().expect("RFC 3339");
+    at.duration_since(jiff::Timestamp::now()).as_hours().div_euclid(24)
+}
+
+#[test]
+fn links_are_dated_by_redis_and_no_wrong_clock_dates_what_comes_later() {
+    let redis = RedisServer::on_tcp();
+    let proxy = Proxy::before(redis.address());
+    let right = Home::new().set("redis.url", redis.url()).start();
+    // From where this node stands, Redis is 40 days ahead: its own clock is late.
+    let wrong = Home::new().set("redis.url", proxy.url()).start();
+    let key = right.key(AMY);
+    let (here, there) = (right.program_with_key(&key), wrong.program_with_key(&key));
+    let tell = |days: i64| {
+        proxy.set_clock_ahead(days);
+        eventually("it has noticed", || {
+            let offset = wrong.metrics().sum("merlink_clock_offset_seconds");
+            ((offset / 86_400.0 + days as f64).abs() < 0.1).then_some(())
+        });
+    };
+    tell(40);
+    creates(&there, "form");
+    assert_eq!(days_from_now(&here.link("form"), "created_at"), 39);
+    assert!(right.metrics().sum("merlink_clock_offset_seconds").abs() < 1.0);
+    let edited = here.changes("form", &json!({"description": "by the right clock"}));
+    assert!((-1..=0).contains(&days_from_now(&edited, "updated_at")), "{edited}");
+    tell(-40);
+    let edited = there.changes("form", &json!({"description": "by a late clock"}));
+    assert_eq!(edited["version"], 3);
+    tell(0);
+    let edited = there.changes("form", &json!({"description": "mended"}));
+    assert!((-1..=0).contains(&days_from_now(&edited, "updated_at")), "{edited}");
+}

@@ -7,7 +7,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -26,6 +26,7 @@ struct Faults {
     refusing: AtomicBool,
     swallowed_percent: AtomicU64,
     delay_ms: AtomicU64,
+    clock_ahead_days: AtomicI64,
     random: Random,
     connections: Mutex<Vec<Arc<Connection>>>,
     over: AtomicBool,
@@ -48,6 +49,7 @@ impl Proxy {
             refusing: AtomicBool::new(false),
             swallowed_percent: AtomicU64::new(0),
             delay_ms: AtomicU64::new(0),
+            clock_ahead_days: AtomicI64::new(0),
             random: Random::new(),
             connections: Mutex::default(),
             over: AtomicBool::new(false),
@@ -89,6 +91,11 @@ impl Proxy {
     pub fn delay(&self, delay: Duration) {
         let delay_ms = u64::try_from(delay.as_millis()).expect("a test is short");
         self.faults.delay_ms.store(delay_ms, Ordering::SeqCst);
+    }
+
+    /// Redis says that it is so many days later than it is, or earlier.
+    pub fn set_clock_ahead(&self, days: i64) {
+        self.faults.clock_ahead_days.store(days, Ordering::SeqCst);
     }
 }
 
@@ -148,26 +155,45 @@ impl Faults {
     }
 }
 
+impl Faults {
+    /// Changes the time in an answer to INFO.
+    fn tell_time(&self, reply: &mut [u8]) {
+        const FIELD: &[u8] = b"server_time_usec:";
+        const DAY_US: i64 = 24 * 60 * 60 * 1_000_000;
+        let days = self.clock_ahead_days.load(Ordering::SeqCst);
+        let Some(at) = reply.windows(FIELD.len()).position(|bytes| bytes == FIELD).filter(|_| days != 0) else {
+            return;
+        };
+        let digits = &mut reply[at + FIELD.len()..];
+        let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let told: i64 = std::str::from_utf8(&digits[..length]).expect("digits").parse().expect("a number");
+        let shifted = (told + days * DAY_US).to_string();
+        assert_eq!(shifted.len(), length, "no digit more or less");
+        digits[..length].copy_from_slice(shifted.as_bytes());
+    }
+}
+
 impl Connection {
     fn pass_requests(&self) {
-        self.pass(&self.merlink, &self.redis, || true);
+        self.pass(&self.merlink, &self.redis, |_| true);
     }
 
     fn pass_replies(&self, faults: &Faults) {
-        self.pass(&self.redis, &self.merlink, || {
+        self.pass(&self.redis, &self.merlink, |reply| {
+            faults.tell_time(reply);
             faults.wait();
             !faults.swallows()
         });
     }
 
     /// Passes on what comes until one side closes, or something isn't let through.
-    fn pass(&self, mut from: &TcpStream, mut to: &TcpStream, lets_through: impl Fn() -> bool) {
+    fn pass(&self, mut from: &TcpStream, mut to: &TcpStream, lets_through: impl Fn(&mut [u8]) -> bool) {
         let mut bytes = [0; 16 * 1024];
         while let Ok(length @ 1..) = from.read(&mut bytes) {
             if self.is_black_hole.load(Ordering::SeqCst) {
                 continue;
             }
-            if !lets_through() || to.write_all(&bytes[..length]).is_err() {
+            if !lets_through(&mut bytes[..length]) || to.write_all(&bytes[..length]).is_err() {
                 break;
             }
         }

@@ -105,7 +105,7 @@ async fn create_for(
     owner: Email,
 ) -> Result<HttpResponse, Error> {
     let wish = Wish::plain(code, target, owner, Source::Api);
-    let link = links::create(app, wish, &Attempt::once(), &officer.actor()).await?;
+    let link = links::create(app, wish, &Attempt::once(app), &officer.actor()).await?;
     Ok(json(StatusCode::OK, &UrlDto::new(&link, 0)))
 }
 

@@ -12,7 +12,6 @@ use actix_web::{
         header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LOCATION},
     },
 };
-use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -72,7 +71,7 @@ impl Replay {
             let begun = call
                 .app
                 .store
-                .begin_request(&call.officer().key_id, key, &fingerprint, quota, Timestamp::now())
+                .begin_request(&call.officer().key_id, key, &fingerprint, quota, call.app.store.now())
                 .await?;
             match begun {
                 Begun::Mine(held) => return Ok(Self::First(held)),
@@ -104,11 +103,11 @@ impl Replay {
         work: impl AsyncFnOnce(&Attempt) -> Result<HttpResponse, Problem>,
     ) -> Result<HttpResponse, Problem> {
         let held = match self {
-            Self::Once => return work(&Attempt::once()).await,
+            Self::Once => return work(&Attempt::once(&call.app)).await,
             Self::Answered(answer) => return replay(answer),
             Self::First(held) => held,
         };
-        let attempt = Attempt::of(&held);
+        let attempt = Attempt::of(&call.app, &held);
         let late = || Err(Problem::new(Kind::Unavailable, "it took too long").retry_after(RETRY_AFTER));
         let result = timeout(WORK_TIME_MAX, work(&attempt)).await.unwrap_or_else(|_| late());
         let response = match result {
@@ -137,13 +136,13 @@ impl Replay {
         work: impl AsyncFnOnce(&Attempt) -> Result<HttpResponse, Problem>,
     ) -> Result<HttpResponse, Problem> {
         let held = match self {
-            Self::Once => return work(&Attempt::once()).await,
+            Self::Once => return work(&Attempt::once(&call.app)).await,
             Self::Answered(_) => {
                 return Err(Problem::new(Kind::NotReplayed, "the first answer held a secret that isn't kept"));
             }
             Self::First(held) => held,
         };
-        match work(&Attempt::of(&held)).await {
+        match work(&Attempt::of(&call.app, &held)).await {
             Ok(response) => {
                 let answer = Answer { status: response.status().as_u16(), headers: Vec::new(), body: None };
                 call.app.store.finish_request(held, answer).await?;

@@ -114,7 +114,7 @@ pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResp
         Ok(new) => {
             let request = format!("key {} {} {} {}", fields.text("nonce"), new.scopes, filled.days, filled.name);
             let quota = Quota { officer: &officer.email, bytes_max: app.config.limits.kept_answers_bytes_max };
-            let begun = app.store.begin_request(officer.email.as_str(), &request, "", quota, now).await?;
+            let begun = app.store.begin_request(officer.email.as_str(), &request, "", quota, app.store.now()).await?;
             let held = match begun {
                 Begun::Mine(held) => held,
                 Begun::OverQuota(wait) => return Err(Error::OverQuota(wait)),

@@ -166,7 +166,7 @@ pub async fn create(app: Data<App>, posted: Posted<SignedIn>) -> Result<HttpResp
         state: LinkState::Active,
         source: Source::Console,
     };
-    match links::create(&app, wish, &Attempt::once(), &officer.actor()).await {
+    match links::create(&app, wish, &Attempt::once(&app), &officer.actor()).await {
         Ok(link) => Ok(see_other(&format!("/console/links/{}?done=created", link.code))),
         Err(CreateError::Store(error)) => Err(error.into()),
         Err(CreateError::CodeTaken(code)) => {
@@ -264,7 +264,7 @@ pub async fn transfer(app: Data<App>, posted: Posted<SignedIn>, code: Path<Strin
     }
     let version = fields.text("version").parse().unwrap_or(0);
     let transfer = Transfer { code: link.code.clone(), to, expected_versions: Some(vec![version]) };
-    let transferred = links::transfer(&app, &transfer, &officer.reach(), &Attempt::once(), &officer.actor()).await;
+    let transferred = links::transfer(&app, &transfer, &officer.reach(), &Attempt::once(&app), &officer.actor()).await;
     match transferred {
         Err(TransferError::UnknownOfficer) => refused(words.transfer_unknown_officer()),
         Err(TransferError::SuspendedOfficer) => refused(words.transfer_suspended_officer()),

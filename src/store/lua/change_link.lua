@@ -52,7 +52,11 @@ if #fields == 0 then
   return answer('same', version, 0)
 end
 version = version + 1
-local at = math.max(tonumber(ARGV[4]), tonumber(link.u) or 0)
+-- Times of one link grow, unless its last change is dated by a clock that was wrong.
+local at, last = tonumber(ARGV[4]), tonumber(link.u) or 0
+if at < last and last < at + 60000 then
+  at = last
+end
 local text_at = string.format('%.0f', at)
 local history = '{"by":' .. cjson.encode(ARGV[3]) .. ',"at":' .. text_at .. ',"mark":"' .. ARGV[5] .. '","was":' .. cjson.encode(was) .. '}'
 local set_repl = redis.set_repl or function() end
