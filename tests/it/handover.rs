@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -18,7 +19,7 @@ use crate::{
     harness::{CURL, Home, Random, Server, eventually},
     http::{Connection, Request},
     load::{Pace, StopAtEnd, distribution},
-    redis_server::{free_address, program},
+    redis_server::{append_only_file, cut_tail, free_address, process_id, program, running_in, signal},
     runs::length_of_run,
     service_manager::ServiceManager,
 };
@@ -174,9 +175,13 @@ fn make_links(server: &Server, of: &str, count: u64) {
 /// A home whose Redis takes 100 µs to load a key. Each thousand keys it answers that it loads.
 fn slow_to_load() -> Home {
     let home = Home::new();
-    let script = format!("#!/bin/sh\nexec {} \"$@\" --key-load-delay 100\n", program().display());
-    let slow = home.write("redis-server", &script);
-    std::fs::set_permissions(&slow, std::fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    let server = program();
+    let checker = server.with_file_name("redis-check-aof");
+    for (name, program, slowly) in [("redis-server", server, "--key-load-delay 100"), ("redis-check-aof", checker, "")]
+    {
+        let script = home.write(name, &format!("#!/bin/sh\nexec {} \"$@\" {slowly}\n", program.display()));
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("the file is ours");
+    }
     let path = format!("{}:{}", home.path().display(), std::env::var("PATH").expect("there is a PATH"));
     home.environment("PATH", &path)
 }
@@ -219,6 +224,50 @@ fn a_stop_while_redis_loads_ends_well() {
     }
     server.await_ready();
     server.follow("copy-7").assert_redirects("nothing is lost", TARGET);
+}
+
+/// Kills merlink and its Redis, and returns the file that the next one loads.
+fn kill_both(server: &Server) -> PathBuf {
+    let redis = process_id(&mut server.redis());
+    assert_eq!(server.end_by(Signal::KILL), None);
+    signal(redis, Signal::KILL);
+    let folder = server.home().data_dir().join("redis");
+    eventually("Redis is dead", || running_in(&folder).is_empty().then_some(()));
+    append_only_file(&folder)
+}
+
+#[test]
+fn a_torn_file_that_is_found_after_a_long_load_is_mended() {
+    let server = slow_to_load().start();
+    for expected in ["clicks wait", "torn"] {
+        server.expect_log(expected);
+    }
+    let hot = hot_links(&server, 1);
+    make_links(&server, &hot[0], 12_000);
+    cut_tail(&kill_both(&server), 3);
+    server.start_again_unready();
+    await_loading(&server);
+    server.await_ready();
+    server.follow("copy-7").assert_redirects("all but the last write is there", TARGET);
+}
+
+#[test]
+fn a_file_that_turns_out_to_be_damaged_ends_the_service() {
+    let server = slow_to_load().start();
+    for expected in ["clicks wait", "clicks stay", "ended while starting"] {
+        server.expect_log(expected);
+    }
+    let hot = hot_links(&server, 1);
+    make_links(&server, &hot[0], 12_000);
+    let file = kill_both(&server);
+    let mut bytes = std::fs::read(&file).expect("the file is there");
+    let middle = bytes.len() * 3 / 4;
+    bytes[middle..middle + 1_000].fill(b'x');
+    std::fs::write(&file, bytes).expect("the file can be written");
+    server.start_again_unready();
+    assert_eq!(server.await_end(), Some(1), "whoever started it is told");
+    let said = |line: &String| line.contains("ended while starting") && line.contains("redis.log");
+    eventually("the log says why", || server.log().iter().any(said).then_some(()));
 }
 
 #[test]
