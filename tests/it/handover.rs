@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{Commands as _, pipe};
+use redis::{Commands as _, cmd, pipe};
 use rustix::process::Signal;
 
 use crate::{
@@ -172,18 +172,32 @@ fn make_links(server: &Server, of: &str, count: u64) {
     }
 }
 
-/// A home whose Redis takes 100 µs to load a key. Each thousand keys it answers that it loads.
+/// A home whose Redis takes 200 µs to load a key, until [`let_load`]. Each thousand keys it answers that it loads.
 fn slow_to_load() -> Home {
     let home = Home::new();
     let server = program();
     let checker = server.with_file_name("redis-check-aof");
-    for (name, program, slowly) in [("redis-server", server, "--key-load-delay 100"), ("redis-check-aof", checker, "")]
+    for (name, program, slowly) in [("redis-server", server, "--key-load-delay 200"), ("redis-check-aof", checker, "")]
     {
         let script = home.write(name, &format!("#!/bin/sh\nexec {} \"$@\" {slowly}\n", program.display()));
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("the file is ours");
     }
     let path = format!("{}:{}", home.path().display(), std::env::var("PATH").expect("there is a PATH"));
     home.environment("PATH", &path)
+}
+
+/// Loaded after some 15 s, or at once after [`let_load`].
+const SLOW_LINKS: u64 = 60_000;
+
+/// Lets a Redis that loads slowly load at full speed.
+fn let_load(server: &Server) {
+    let mut redis = server.redis();
+    cmd("CONFIG")
+        .arg("SET")
+        .arg("key-load-delay")
+        .arg(0)
+        .exec(&mut redis)
+        .expect("Redis takes settings while it loads");
 }
 
 fn await_loading(server: &Server) {
@@ -198,13 +212,14 @@ fn a_node_whose_redis_loads_redirects_what_it_had_in_memory() {
     let server = slow_to_load().start();
     server.expect_log("clicks wait");
     let hot = hot_links(&server, 3);
-    make_links(&server, &hot[0], 12_000);
+    make_links(&server, &hot[0], SLOW_LINKS);
     assert_eq!(server.end_by(Signal::TERM), Some(0));
     server.start_again_unready();
     await_loading(&server);
     for code in &hot {
         server.follow(code).assert_redirects("while Redis loads", TARGET);
     }
+    let_load(&server);
     server.await_ready();
     server.officer("amy@agency.gov.sg").sees_clicks(&hot[0], 2);
     server.follow("copy-7").assert_redirects("a link that wasn't in memory", TARGET);
@@ -213,15 +228,18 @@ fn a_node_whose_redis_loads_redirects_what_it_had_in_memory() {
 #[test]
 fn a_stop_while_redis_loads_ends_well() {
     let server = slow_to_load().start();
-    server.expect_log("clicks wait");
-    let hot = hot_links(&server, 1);
-    make_links(&server, &hot[0], 12_000);
-    for _ in 0..2 {
-        assert_eq!(server.end_by(Signal::TERM), Some(0));
-        assert!(server.home().redis().is_err(), "its Redis ends too");
-        server.start_again_unready();
-        await_loading(&server);
+    for expected in ["clicks wait", "clicks stay"] {
+        server.expect_log(expected);
     }
+    let hot = hot_links(&server, 1);
+    make_links(&server, &hot[0], SLOW_LINKS);
+    assert_eq!(server.end_by(Signal::TERM), Some(0));
+    server.start_again_unready();
+    await_loading(&server);
+    assert_eq!(server.end_by(Signal::TERM), Some(0));
+    assert!(server.home().redis().is_err(), "its Redis ends too");
+    server.start_again_unready();
+    let_load(&server);
     server.await_ready();
     server.follow("copy-7").assert_redirects("nothing is lost", TARGET);
 }
@@ -243,10 +261,11 @@ fn a_torn_file_that_is_found_after_a_long_load_is_mended() {
         server.expect_log(expected);
     }
     let hot = hot_links(&server, 1);
-    make_links(&server, &hot[0], 12_000);
+    make_links(&server, &hot[0], SLOW_LINKS);
     cut_tail(&kill_both(&server), 3);
     server.start_again_unready();
     await_loading(&server);
+    let_load(&server);
     server.await_ready();
     server.follow("copy-7").assert_redirects("all but the last write is there", TARGET);
 }
@@ -258,13 +277,14 @@ fn a_file_that_turns_out_to_be_damaged_ends_the_service() {
         server.expect_log(expected);
     }
     let hot = hot_links(&server, 1);
-    make_links(&server, &hot[0], 12_000);
+    make_links(&server, &hot[0], SLOW_LINKS);
     let file = kill_both(&server);
     let mut bytes = std::fs::read(&file).expect("the file is there");
     let middle = bytes.len() * 3 / 4;
     bytes[middle..middle + 1_000].fill(b'x');
     std::fs::write(&file, bytes).expect("the file can be written");
     server.start_again_unready();
+    let_load(&server);
     assert_eq!(server.await_end(), Some(1), "whoever started it is told");
     let said = |line: &String| line.contains("ended while starting") && line.contains("redis.log");
     eventually("the log says why", || server.log().iter().any(said).then_some(()));
