@@ -6,6 +6,7 @@ mod key;
 mod link;
 mod officer;
 mod progress;
+mod restore;
 mod serve;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
@@ -39,6 +40,7 @@ enum Command {
     Officer(officer::Arguments),
     Journal(journal::Arguments),
     Check(check::Arguments),
+    Restore(restore::Arguments),
 }
 
 /// What went wrong, for people: what and what to do.
@@ -61,6 +63,7 @@ pub fn run() -> ExitCode {
             Command::Officer(arguments) => officer::run(arguments, config),
             Command::Journal(arguments) => journal::run(arguments, config),
             Command::Check(arguments) => check::run(arguments, config),
+            Command::Restore(arguments) => restore::run(arguments, config),
         });
     match done {
         Ok(()) => ExitCode::SUCCESS,

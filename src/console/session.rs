@@ -26,7 +26,7 @@ use crate::{
     metrics::AuthFailure,
     origin::Origin,
     state::App,
-    store::{FoundSession, Session, StoreError},
+    store::{Actor, FoundSession, Session, StoreError},
 };
 
 /// A session's end is moved when that would move it by at least this: not every page costs a write.
@@ -148,7 +148,7 @@ impl SignedIn {
     ///
     /// When the store can't be asked: they go on.
     pub async fn end_everywhere(&self, app: &App, response: &mut HttpResponse) -> Result<(), StoreError> {
-        app.store.end_all_sessions(&self.email).await?;
+        app.store.end_all_sessions(&self.email, &Actor::Session(self.email.clone())).await?;
         app.store.end_session(&self.secret.session_id(), None).await?;
         forget(app, response);
         Ok(())

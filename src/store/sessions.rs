@@ -4,14 +4,20 @@
 //! secret. Logging out everywhere is one write too: it starts a new *generation* of the officer's sessions, and a session of another
 //! generation is none.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use redis::{Value, cmd, from_redis_value};
 use serde::{Deserialize, Serialize};
 
-use super::{Store, StoreError, keys, officers::ask_suspended};
+use super::{Actor, Store, StoreError, keys, officers::ask_suspended};
 use crate::{domain::Email, metrics::Operation};
+
+/// Keys that Redis looks at in one step of the scan.
+const SCAN_COUNT: usize = 1000;
 
 /// An officer who is logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +130,7 @@ impl Store {
         let result =
             self.ask(Operation::SessionWrite, async |redis| cmd("DEL").arg(&key).exec_async(redis).await).await;
         if let Some(email) = of {
-            self.trail_session_ended(email, false, &result);
+            self.trail_session_ended(email, false, &Actor::Session(email.clone()), &result);
         }
         result
     }
@@ -134,15 +140,58 @@ impl Store {
     /// # Errors
     ///
     /// When Redis can't be asked: they may go on.
-    pub async fn end_all_sessions(&self, email: &Email) -> Result<(), StoreError> {
+    pub async fn end_all_sessions(&self, email: &Email, by: &Actor) -> Result<(), StoreError> {
         let generation = nanoid::nanoid!(12);
         let result = self
             .ask(Operation::SessionWrite, async |redis| {
                 cmd("SET").arg(keys::session_generation(email)).arg(&generation).exec_async(redis).await
             })
             .await;
-        self.trail_session_ended(email, true, &result);
+        self.trail_session_ended(email, true, by, &result);
         result
+    }
+
+    /// Returns those of the officers who have a session that began before the time beside them. Costs a SCAN of all keys.
+    ///
+    /// # Errors
+    ///
+    /// When Redis can't be asked.
+    pub async fn logged_in_before(&self, officers: &BTreeMap<Email, Timestamp>) -> Result<BTreeSet<Email>, StoreError> {
+        let mut logged_in = BTreeSet::new();
+        if officers.is_empty() {
+            return Ok(logged_in);
+        }
+        for primary in self.ask(Operation::SessionRead, async |redis| redis.primaries().await).await? {
+            let mut cursor = 0_u64;
+            loop {
+                let mut scan = cmd("SCAN");
+                scan.arg(cursor).arg("MATCH").arg(keys::session("*")).arg("COUNT").arg(SCAN_COUNT);
+                let (next, found): (u64, Vec<String>) =
+                    self.ask(Operation::SessionRead, async |redis| redis.ask_primary(&primary, scan).await).await?;
+                let asked = found.iter().map(|key| cmd("GET").arg(key).to_owned()).collect();
+                let texts: Vec<Option<String>> =
+                    self.ask(Operation::SessionRead, async |redis| redis.many(asked).await).await?;
+                let kept = texts.into_iter().flatten().filter_map(|text| serde_json::from_str::<Kept>(&text).ok());
+                let began_before = |kept: &Kept| {
+                    let (email, last) = officers.get_key_value(&Email::from_store(kept.email.clone()))?;
+                    (kept.since_ms <= last.as_millisecond()).then(|| email.clone())
+                };
+                for (email, kept) in kept.filter_map(|kept| Some((began_before(&kept)?, kept))) {
+                    let generation = keys::session_generation(&email);
+                    let generation: Option<String> = self
+                        .ask(Operation::SessionRead, async |redis| cmd("GET").arg(&generation).query_async(redis).await)
+                        .await?;
+                    if generation.unwrap_or_default() == kept.generation {
+                        logged_in.insert(email);
+                    }
+                }
+                if next == 0 {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        Ok(logged_in)
     }
 }
 

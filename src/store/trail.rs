@@ -56,6 +56,9 @@ enum What<'a> {
         /// In all browsers.
         #[serde(skip_serializing_if = "Option::is_none")]
         everywhere: Option<bool>,
+        /// The session's officer. `None` when `by` names the same.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        officer: Option<&'a str>,
     },
     Login {
         reason: &'static str,
@@ -147,13 +150,19 @@ impl Store {
 
     pub(super) fn trail_session_began<T>(&self, session: &Session, result: &Result<T, StoreError>) {
         let by = Actor::Session(session.email.clone());
-        self.trail("session.began", session.since, &by, result, What::Session { everywhere: None });
+        self.trail("session.began", session.since, &by, result, What::Session { everywhere: None, officer: None });
     }
 
-    pub(super) fn trail_session_ended<T>(&self, email: &Email, everywhere: bool, result: &Result<T, StoreError>) {
-        let by = Actor::Session(email.clone());
+    pub(super) fn trail_session_ended<T>(
+        &self,
+        email: &Email,
+        everywhere: bool,
+        by: &Actor,
+        result: &Result<T, StoreError>,
+    ) {
         let everywhere = everywhere.then_some(true);
-        self.trail("session.ended", Timestamp::now(), &by, result, What::Session { everywhere });
+        let officer = (*by != Actor::Session(email.clone())).then_some(email.as_str());
+        self.trail("session.ended", Timestamp::now(), by, result, What::Session { everywhere, officer });
     }
 
     /// Writes down a login that failed. What was typed is kept only when it is the address of somebody who could be an officer: they may

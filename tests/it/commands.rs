@@ -165,7 +165,7 @@ fn check_repair_rebuilds_the_owners_lists() {
 #[test]
 fn every_command_has_help_with_an_example() {
     let home = Home::new();
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &["serve"],
         &["key"],
         &["key", "create"],
@@ -175,6 +175,7 @@ fn every_command_has_help_with_an_example() {
         &["link", "import"],
         &["link", "export"],
         &["check"],
+        &["restore"],
     ];
     for command in commands {
         let ran = home.run(&[command, &["--help"]].concat());
@@ -204,6 +205,7 @@ fn bad_usage_exits_2_and_says_how_it_is_used() {
         &["key", "create", "--owner"],
         &["key", "revoke"],
         &["check", "extra"],
+        &["restore"],
     ] {
         let ran = home.run(arguments);
         ran.assert_code(2);

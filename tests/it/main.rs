@@ -86,6 +86,7 @@ mod officers;
 mod outage;
 mod overload;
 mod restore;
+mod restored_rights;
 mod runbook;
 mod runs;
 mod sentinel;

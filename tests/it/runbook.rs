@@ -169,6 +169,9 @@ fn a_restore_as_the_page_has_it_brings_the_backup_back_and_deletes_nothing() {
     fs::write(machine.path("etc/redis/redis.conf"), with_ours).expect("is written");
     machine.run("systemctl start redis-server");
     let home = Home::new().set("redis.url", format!("redis://{}", machine.address));
+    fs::create_dir_all(machine.path("backup/audit")).expect("the temporary directory can be written");
+    let home = home.set("audit.file", machine.path("backup/audit/audit.ndjson").to_str().expect("UTF-8"));
+    let key = home.run(&["key", "create", "--owner", "amy@agency.gov.sg"]).assert_code(0).stdout.clone();
     let rows = "code,target_url,owner\nkept,https://www.iras.gov.sg/taxes,amy@agency.gov.sg\n";
     let file = machine.path("links.csv");
     fs::write(&file, rows).expect("is written");
@@ -177,15 +180,20 @@ fn a_restore_as_the_page_has_it_brings_the_backup_back_and_deletes_nothing() {
     fs::write(&file, rows.replace("kept", "younger")).expect("is written");
     home.run(&["link", "import", file.to_str().expect("UTF-8")]).assert_code(0);
 
+    home.run(&["key", "revoke", key.trim_end()]).assert_code(0);
+
     let settings = machine.path("merlink.toml");
     let text = format!("data_dir = \"data\"\n[redis]\nurl = \"redis://{}\"\n", machine.address);
     fs::write(&settings, text).expect("is written");
     let steps = block_with("mv /var/lib/redis /var/lib/redis.lost")
         .replace("--config FILE", &format!("--config {}", settings.display()))
-        .replace("merlink check", &format!("{MERLINK} check"));
+        .replace("merlink check", &format!("{MERLINK} check"))
+        .replace("merlink restore", &format!("{MERLINK} restore"));
     machine.run(&steps);
     let export = home.run(&["link", "export"]).assert_code(0).stdout.clone();
     assert!(export.contains("kept,") && !export.contains("younger,"), "{export}");
+    let keys = home.run(&["key", "list"]).assert_code(0).stdout.clone();
+    assert!(keys.contains("revoked") && !keys.contains("active"), "{keys}");
     let mut folders = fs::read_dir(machine.path("var/lib")).expect("is listed").map(|entry| entry.expect("has a name"));
     let lost = folders.find(|entry| entry.file_name().to_string_lossy().starts_with("redis.lost-"));
     let lost = lost.expect("what was there is set aside").path();
