@@ -208,23 +208,23 @@ impl Report {
     fn conclude(&self, trail: &Trail) -> Result<(), Failure> {
         print(&format!("{} replayed, {} in force already", grouped(self.replayed), grouped(self.in_force)));
         let by_hand = [
-            ("links made since the backup are gone", &self.lost_links),
-            ("links lead to another target than the files say last", &self.retargeted),
-            ("links belong to another officer than the files say last", &self.transferred),
-            ("links stay off that the files say were switched on", &self.switched_on),
-            ("links expire earlier than the files say", &self.extended),
-            ("keys made since the backup are gone", &self.lost_keys),
-            ("officers invited since the backup are unknown", &self.lost_officers),
-            ("links are damaged in Redis and were passed over", &self.damaged),
+            ("links made since the backup", &self.lost_links),
+            ("links with another target by the files", &self.retargeted),
+            ("links with another owner by the files", &self.transferred),
+            ("links that were switched on since", &self.switched_on),
+            ("links whose expiry was moved out or removed since", &self.extended),
+            ("keys made since the backup", &self.lost_keys),
+            ("invitations since the backup", &self.lost_officers),
+            ("damaged links, which were passed over", &self.damaged),
         ];
         for (what, lost) in by_hand.into_iter().filter(|(_, lost)| lost.count > 0) {
             let more = if lost.count > lost.named.len() as u64 { ", …" } else { "" };
-            print(&format!("not restored: {} {what}: {}{more}", grouped(lost.count), lost.named.join(", ")));
+            print(&format!("not restored: {what} ({}): {}{more}", grouped(lost.count), lost.named.join(", ")));
         }
         if trail.logouts > 0 {
             let count = grouped(trail.logouts);
             print(&format!(
-                "not restored: {count} logouts of one browser; sessions end by themselves, console.session_max after their login at the latest"
+                "not restored: logouts of one browser ({count}); sessions end by themselves, console.session_max after their login at the latest"
             ));
         }
         for unreadable in &trail.unreadable {

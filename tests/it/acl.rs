@@ -56,6 +56,19 @@ fn merlink_does_all_it_does_as_the_least_privileged_user() {
     server.home().run(&["key", "revoke", &id]).assert_code(0);
     amy.list("").assert_v1_status("a revoked key", 401);
     server.home().run(&["check", "--repair"]).assert_code(0);
+    let entry = |event: &str, about: &str| {
+        format!(
+            r#"{{"at":"2099-01-01T00:00:00.000Z","event":"{event}","by":"session:ben@agency.gov.sg","outcome":"done",{about}}}"#
+        )
+    };
+    let entries = [
+        entry("session.ended", r#""everywhere":true"#),
+        entry("officer.suspended", r#""officer":"ben@agency.gov.sg""#),
+        entry("link.changed", r#""code":"form","version":9,"from":{"state":"active"},"to":{"state":"inactive"}"#),
+    ];
+    let audit = server.home().write("audit.ndjson", &entries.join("\n"));
+    let restored = server.home().run(&["restore", audit.to_str().expect("UTF-8")]);
+    assert!(restored.assert_code(0).stdout.contains("3 replayed"), "{restored}");
 }
 
 #[test]

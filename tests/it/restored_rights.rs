@@ -155,12 +155,12 @@ fn what_was_taken_away_since_the_backup_is_taken_away_again() {
         "switched off  off".to_owned(),
         "expires       shorter at 2096-01-01T00:00:00Z".to_owned(),
         "5 replayed, 0 in force already".to_owned(),
-        "not restored: 1 links made since the backup are gone: made-later".to_owned(),
-        "not restored: 1 links lead to another target than the files say last: edited".to_owned(),
-        "not restored: 1 links belong to another officer than the files say last: given".to_owned(),
-        "not restored: 1 links expire earlier than the files say: longer".to_owned(),
-        format!("not restored: 1 keys made since the backup are gone: {}", id_of(&later)),
-        "not restored: 1 officers invited since the backup are unknown: dan@agency.gov.sg".to_owned(),
+        "not restored: links made since the backup (1): made-later".to_owned(),
+        "not restored: links with another target by the files (1): edited".to_owned(),
+        "not restored: links with another owner by the files (1): given".to_owned(),
+        "not restored: links whose expiry was moved out or removed since (1): longer".to_owned(),
+        format!("not restored: keys made since the backup (1): {}", id_of(&later)),
+        "not restored: invitations since the backup (1): dan@agency.gov.sg".to_owned(),
     ];
     assert_eq!(did.stdout.lines().collect::<Vec<_>>(), expected);
 
