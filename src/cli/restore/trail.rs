@@ -13,7 +13,7 @@ use std::{
 };
 
 use flate2::bufread::MultiGzDecoder;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer};
 
 use crate::domain::{Code, Email, LinkState};
@@ -22,6 +22,9 @@ use crate::domain::{Code, Email, LinkState};
 const LINE_BYTES_MAX: u64 = 1 << 20;
 /// Unreadable lines that are named.
 const UNREADABLE_NAMED_MAX: usize = 1_000;
+/// Subtracted from the time of a creation. A request may be repeated for a day, and each repetition has an entry, which must not undo the changes in between.
+/// The price: a link that was lost, and made again within this time after it was switched off, is switched off.
+const CREATION_REPEATED_FOR: SignedDuration = SignedDuration::from_hours(48);
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// Final states by the files.
@@ -192,7 +195,7 @@ impl Trail {
                 let facts = self.links.entry(code.parse().map_err(|_| NO_ENTRY)?).or_default();
                 facts.is_created = true;
                 if is_done {
-                    facts.set((at, 1), link);
+                    facts.set((at.saturating_sub(CREATION_REPEATED_FOR).unwrap_or(at), 1), link);
                 }
             }
             Event::Changed { code, version, from, to } => {
