@@ -247,6 +247,10 @@ fn while_redis_is_away_everything_is_unavailable_and_nothing_a_wrong_key() {
         request.send().conventional(&about).assert_problem(&about, 503, "unavailable");
     }
     amy.get("/none").assert_problem("what isn't there isn't there", 404, "not-found");
+    let page = server.get("/problems/unavailable").send();
+    for words in ["known yet", "take effect", "same Idempotency-Key", "same If-Match"] {
+        assert!(page.text().contains(words), "the page says what to do, which needs no store: {words}");
+    }
     redis.start_again();
     server.await_ready();
     assert_eq!(amy.link("form")["code"], "form");

@@ -236,8 +236,10 @@ static UNAVAILABLE: Entry = Entry {
     name: "unavailable",
     status: StatusCode::SERVICE_UNAVAILABLE,
     title: "The service can't reach its store",
-    advice: "Short links go on working meanwhile. Send the request again after \"Retry-After\"; with an Idempotency-Key nothing can \
-             happen twice.",
+    advice: "It isn't known yet whether a change was made: one that was refused may still take effect seconds later. Send the same request \
+             again after \"Retry-After\", with the same Idempotency-Key or the same If-Match, until the answer is another: it then tells \
+             what became of the change, and nothing is done twice. Don't send it with a new Idempotency-Key, and don't take it for \
+             undone. Without either header, read the link first. Short links go on working meanwhile.",
 };
 
 static OVERLOADED: Entry = Entry {

@@ -334,8 +334,11 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_) => tracing::debug!("{error}"),
             StoreError::Corrupt(_) => tracing::error!("{error}"),
         }
-        Self::new(Kind::Unavailable, "the store doesn't answer; nothing is lost, try again")
-            .retry_after(RETRY_AFTER_OUTAGE)
+        Self::new(
+            Kind::Unavailable,
+            "the store doesn't answer; whether a change was made isn't known yet: send the same request again",
+        )
+        .retry_after(RETRY_AFTER_OUTAGE)
     }
 }
 
