@@ -160,12 +160,7 @@ pub async fn change(
 ) -> Result<Changed, StoreError> {
     let changed =
         app.store.change_link(code, reach, change, expected_versions, &ChangeAttempt::once(app.store.now(), by)).await;
-    match &changed {
-        Ok(Changed::Yes(listed)) => app.link_changed(&listed.link),
-        Ok(Changed::NotFound | Changed::Stale(_)) => {}
-        // The change may have been made although its answer was lost.
-        Err(_) => app.link_may_have_changed(code),
-    }
+    tell(app, code, &changed);
     changed
 }
 
@@ -224,11 +219,19 @@ pub async fn transfer(
         Some(mark) => ChangeAttempt { at: attempt.at, by, mark: mark.clone(), is_repeated: attempt.is_repeated },
         None => ChangeAttempt::once(attempt.at, by),
     };
-    let changed = app.store.change_link(code, reach, &change, expected_versions, &attempt).await?;
-    if let Changed::Yes(listed) = &changed {
-        app.link_changed(&listed.link);
+    let changed = app.store.change_link(code, reach, &change, expected_versions, &attempt).await;
+    tell(app, code, &changed);
+    Ok(changed?)
+}
+
+/// Has this node answer by what came of a change at once.
+fn tell(app: &App, code: &Code, changed: &Result<Changed, StoreError>) {
+    match changed {
+        Ok(Changed::Yes(listed)) => app.link_changed(&listed.link),
+        Ok(Changed::NotFound | Changed::Stale(_)) => {}
+        // The change may have been made although its answer was lost.
+        Err(_) => app.link_may_have_changed(code),
     }
-    Ok(changed)
 }
 
 /// An owner's links from one place on.

@@ -24,9 +24,7 @@ pub(super) static CHANGE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!
 /// Characters of a mark: 48 bits, beside a link and who writes it.
 const MARK_LENGTH: usize = 8;
 
-/// Of a link's last changes, those among which a change looks for its own earlier coming: a Cluster's client sends a call again at once.
-const CHANGES_SEARCHED: u64 = 2;
-/// The same for a request that is repeated, up to a day later.
+/// Of a link's last changes, those among which a request that is repeated, up to a day later, looks for itself.
 const REPEATED_CHANGES_SEARCHED: u64 = 1000;
 
 /// Changes of a link's past read in one go.
@@ -179,7 +177,7 @@ impl Store {
         let mut found = self.ask(Operation::LinkRead, async |redis| read_links(redis, &codes).await).await?;
         let Some(found) = found.pop().transpose()?.flatten() else { return Ok(Changed::NotFound) };
         let next = change.apply(&found, attempt.at);
-        let call = attempt.call(code, reach, change, expected_versions);
+        let call = attempt.call(&found, reach, change, expected_versions);
         let settled = next.as_ref().map_or_else(Vec::new, |next| moved(&found, next));
         let exchange = self.ask(Operation::LinkWrite, async |redis| {
             if let Some(next) = next.as_ref().filter(|next| next.tags != found.tags) {
@@ -427,10 +425,14 @@ impl<'a> ChangeAttempt<'a> {
         Self { at, by, mark: nanoid::nanoid!(MARK_LENGTH), is_repeated: false }
     }
 
-    fn call(&self, code: &Code, reach: &Reach, change: &Change, expected_versions: Option<&[u64]>) -> Cmd {
-        let mut call = CHANGE.call(keys::link(code.as_str()));
-        call.arg(LINKS_CHANNEL).arg(code.as_str()).arg(self.by.to_store()).arg(self.at.as_millisecond());
-        call.arg(&self.mark).arg(if self.is_repeated { REPEATED_CHANGES_SEARCHED } else { CHANGES_SEARCHED });
+    /// `found`: the link as it was when the attempt began.
+    fn call(&self, found: &Link, reach: &Reach, change: &Change, expected_versions: Option<&[u64]>) -> Cmd {
+        let code = found.code.as_str();
+        let mut call = CHANGE.call(keys::link(code));
+        call.arg(LINKS_CHANNEL).arg(code).arg(self.by.to_store()).arg(self.at.as_millisecond());
+        // The call may be held up on its way, while a repetition makes the change and others follow. All of them come after `found`.
+        let searched = if self.is_repeated { REPEATED_CHANGES_SEARCHED } else { 0 };
+        call.arg(&self.mark).arg(found.version.saturating_sub(searched) + 1);
         call.arg(match reach {
             Reach::Own(owner) => owner.as_str(),
             Reach::Everybodys => "",

@@ -291,6 +291,34 @@ fn an_atomic_batch_that_the_store_breaks_off_is_no_success() {
     server.expect_log("clicks wait in the journal");
 }
 
+#[test]
+fn a_transfer_that_comes_late_and_was_repeated_is_not_made_again() {
+    let redis = RedisServer::on_tcp();
+    let proxy = Proxy::before(redis.address());
+    let here = Home::new().set("redis.url", redis.url()).start();
+    let there = Home::new().set("redis.url", proxy.url()).start();
+    let (amy, ben) = (here.program(AMY), here.program(BEN));
+    creates(&ben, "bens");
+    creates(&amy, "form");
+    proxy.hold_back(&["EVALSHA", "l:{form}"]);
+    let unknown = transfer(&there.program_with_key(&amy.key), "form", BEN, "once");
+    unknown.assert_problem("Redis has it not yet", 503, "unavailable");
+    assert!(proxy.holds_back());
+    assert_eq!(transfer(&amy, "form", BEN, "once").status, 200);
+    assert_eq!(transfer(&ben, "form", AMY, "back").status, 200);
+    for description in ["a", "b", "c"] {
+        amy.changes("form", &json!({"description": description}));
+    }
+    proxy.let_go();
+    let mut eye = redis.connect().expect("Redis answers");
+    // When it answers a second time, it has read what was sent to it before the first.
+    for _ in 0..2 {
+        redis::cmd("PING").exec(&mut eye).expect("Redis answers");
+    }
+    let now = amy.link("form");
+    assert_eq!((&now["owner"], &now["version"]), (&json!(AMY), &json!(6)), "{now}");
+}
+
 /// The time of a link's last change, in days from now.
 fn days_from_now(link: &Value, field: &str) -> i64 {
     let at: jiff::Timestamp = link[field].as_str().expect("a time").parse().expect("RFC 3339");

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use crate::harness::Random;
+use crate::harness::{Random, eventually};
 
 pub struct Proxy {
     address: SocketAddr,
@@ -26,10 +26,24 @@ struct Faults {
     refusing: AtomicBool,
     swallowed_percent: AtomicU64,
     delay_ms: AtomicU64,
+    late_percent: AtomicU64,
+    late_max_ms: AtomicU64,
+    held_back: Mutex<HeldBack>,
     clock_ahead_days: AtomicI64,
     random: Random,
     connections: Mutex<Vec<Arc<Connection>>>,
     over: AtomicBool,
+}
+
+/// A request on its way to Redis that a test holds back.
+#[derive(Default)]
+enum HeldBack {
+    #[default]
+    None,
+    /// It is the first that has all of these texts in it.
+    Awaited(Vec<String>),
+    Held,
+    LetGo,
 }
 
 struct Connection {
@@ -49,6 +63,9 @@ impl Proxy {
             refusing: AtomicBool::new(false),
             swallowed_percent: AtomicU64::new(0),
             delay_ms: AtomicU64::new(0),
+            late_percent: AtomicU64::new(0),
+            late_max_ms: AtomicU64::new(0),
+            held_back: Mutex::default(),
             clock_ahead_days: AtomicI64::new(0),
             random: Random::new(),
             connections: Mutex::default(),
@@ -93,6 +110,30 @@ impl Proxy {
         self.faults.delay_ms.store(delay_ms, Ordering::SeqCst);
     }
 
+    /// Holds back so many messages of a hundred, in either direction, for up to `late_max`, as a retransmission does. What follows on the same
+    /// connection waits too.
+    pub fn be_late(&self, percent: u64, late_max: Duration) {
+        let late_max_ms = u64::try_from(late_max.as_millis()).expect("a test is short");
+        self.faults.late_max_ms.store(late_max_ms, Ordering::SeqCst);
+        self.faults.late_percent.store(percent, Ordering::SeqCst);
+    }
+
+    /// Holds back the first request that has all of these texts in it, and what follows on its connection.
+    pub fn hold_back(&self, texts: &[&str]) {
+        *self.faults.held_back() = HeldBack::Awaited(texts.iter().map(|&text| text.to_owned()).collect());
+    }
+
+    /// True once the request has come that is to be held back.
+    pub fn holds_back(&self) -> bool {
+        matches!(*self.faults.held_back(), HeldBack::Held)
+    }
+
+    /// Sends the request on that was held back.
+    pub fn let_go(&self) {
+        *self.faults.held_back() = HeldBack::LetGo;
+        eventually("it is sent on", || matches!(*self.faults.held_back(), HeldBack::None).then_some(()));
+    }
+
     /// Redis says that it is so many days later than it is, or earlier.
     pub fn set_clock_ahead(&self, days: i64) {
         self.faults.clock_ahead_days.store(days, Ordering::SeqCst);
@@ -125,7 +166,8 @@ fn accept(listener: &TcpListener, faults: &Arc<Faults>) {
         let connection = Arc::new(Connection { merlink, redis, is_black_hole: AtomicBool::new(false) });
         faults.add(&connection);
         let (requests, replies) = (Arc::clone(&connection), connection);
-        thread::spawn(move || requests.pass_requests());
+        let for_requests = Arc::clone(faults);
+        thread::spawn(move || requests.pass_requests(&for_requests));
         let faults = Arc::clone(faults);
         thread::spawn(move || replies.pass_replies(&faults));
     }
@@ -153,6 +195,38 @@ impl Faults {
             delay_ms => thread::sleep(Duration::from_millis(delay_ms)),
         }
     }
+
+    fn held_back(&self) -> MutexGuard<'_, HeldBack> {
+        self.held_back.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends a request to Redis, after it was held back if it is the one; answers whether it could be sent.
+    fn deliver(&self, request: &[u8], mut redis: &TcpStream) -> bool {
+        let has = |text: &String| request.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+        let is_meant = |held: &HeldBack| matches!(held, HeldBack::Awaited(texts) if texts.iter().all(has));
+        let is_held = {
+            let mut held_back = self.held_back();
+            let is_held = is_meant(&held_back);
+            if is_held {
+                *held_back = HeldBack::Held;
+            }
+            is_held
+        };
+        while is_held && matches!(*self.held_back(), HeldBack::Held) && !self.over.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        let sent = redis.write_all(request).is_ok();
+        if is_held {
+            *self.held_back() = HeldBack::None;
+        }
+        sent
+    }
+
+    fn hold_back_some(&self) {
+        if self.random.below(100) < self.late_percent.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(self.random.below(self.late_max_ms.load(Ordering::SeqCst).max(1))));
+        }
+    }
 }
 
 impl Faults {
@@ -174,26 +248,30 @@ impl Faults {
 }
 
 impl Connection {
-    fn pass_requests(&self) {
-        self.pass(&self.merlink, &self.redis, |_| true);
-    }
-
-    fn pass_replies(&self, faults: &Faults) {
-        self.pass(&self.redis, &self.merlink, |reply| {
-            faults.tell_time(reply);
-            faults.wait();
-            !faults.swallows()
+    fn pass_requests(&self, faults: &Faults) {
+        self.pass(&self.merlink, |request| {
+            faults.hold_back_some();
+            faults.deliver(request, &self.redis)
         });
     }
 
-    /// Passes on what comes until one side closes, or something isn't let through.
-    fn pass(&self, mut from: &TcpStream, mut to: &TcpStream, lets_through: impl Fn(&mut [u8]) -> bool) {
+    fn pass_replies(&self, faults: &Faults) {
+        self.pass(&self.redis, |reply| {
+            faults.tell_time(reply);
+            faults.wait();
+            faults.hold_back_some();
+            !faults.swallows() && (&self.merlink).write_all(reply).is_ok()
+        });
+    }
+
+    /// Delivers what comes until one side closes, or something can't be delivered.
+    fn pass(&self, mut from: &TcpStream, deliver: impl Fn(&mut [u8]) -> bool) {
         let mut bytes = [0; 16 * 1024];
         while let Ok(length @ 1..) = from.read(&mut bytes) {
             if self.is_black_hole.load(Ordering::SeqCst) {
                 continue;
             }
-            if !lets_through(&mut bytes[..length]) || to.write_all(&bytes[..length]).is_err() {
+            if !deliver(&mut bytes[..length]) {
                 break;
             }
         }
