@@ -26,7 +26,7 @@ const PAUSE_PER_ENTRY: Duration = Duration::from_micros(500);
 /// How long a node has the check without saying that it lives.
 const LEASE: Duration = Duration::from_secs(60);
 const RENEW_AFTER: Duration = Duration::from_secs(20);
-/// Whoever changed a link this recently may not have come to its entries yet.
+/// Whoever changed a link this recently may not have come to its entries yet: that they are missing is no news.
 const SETTLING: Duration = Duration::from_secs(60);
 
 /// The right to check, as far as this node knows.
@@ -74,12 +74,15 @@ impl Store {
         Ok(())
     }
 
+    /// Settles the entries of links. Only those of links that nobody has changed lately are counted as missing; but the others are settled too, for whoever
+    /// changed them may have died.
     async fn tend_links(&self, codes: Vec<Code>) -> Result<(), StoreError> {
         let now = self.now();
         let is_settling =
             |link: &Link| link.updated_at <= now && now.duration_since(link.updated_at).unsigned_abs() < SETTLING;
         let (links, _) = self.links_as_they_are(codes).await?;
-        let settled: Vec<Link> = links.into_iter().filter(|link| !is_settling(link)).collect();
+        let (settling, settled): (Vec<Link>, Vec<Link>) = links.into_iter().partition(is_settling);
+        self.index_as_linked(&settling).await?;
         let settled = self.index_as_linked(&settled).await?;
         self.metrics.index_entries_settled(settled.added, settled.removed);
         if settled.added > 0 {
