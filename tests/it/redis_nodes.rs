@@ -267,6 +267,37 @@ user merlink on >{MERLINKS_PASSWORD} -@all +@connection +sentinel|get-master-add
         }
     }
 
+    /// Has the replicas copy nothing from now on. They may still take the primary's place, for 20 s.
+    pub fn leave_replicas_behind(&self) {
+        for sentinel in &self.sentinels {
+            let patience = ["SENTINEL", "SET", "main", "down-after-milliseconds", "2000"];
+            sentinel.ask::<()>(&patience).expect("the Sentinel obeys");
+        }
+        let primary = self.primary();
+        let offset = |node: &Node, field: &str| node.info(&["INFO", "replication"], field);
+        eventually("the replicas have everything", || {
+            let mut replicas = self.nodes.iter().enumerate().filter(|(number, _)| *number != primary);
+            let written = offset(&self.nodes[primary], "master_repl_offset");
+            replicas.all(|(_, replica)| offset(replica, "slave_repl_offset") == written).then_some(())
+        });
+        for (_, replica) in self.nodes.iter().enumerate().filter(|(number, _)| *number != primary) {
+            replica.ask::<()>(&["CONFIG", "SET", "masterauth", "wrong"]).expect("the replica obeys");
+        }
+        self.nodes[primary].ask::<u64>(&["CLIENT", "KILL", "TYPE", "replica"]).expect("the primary obeys");
+        eventually("the replicas have no primary", || {
+            let replicas = self.nodes.iter().enumerate().filter(|(number, _)| *number != primary);
+            let mut links = replicas.map(|(_, replica)| offset(replica, "master_link_status"));
+            links.all(|link| link == "down").then_some(())
+        });
+    }
+
+    /// Has those that were left behind copy again, from whichever primary there is.
+    pub fn let_replicas_catch_up(&self) {
+        for node in self.nodes.iter().filter(|node| node.child.is_some()) {
+            node.ask::<()>(&["CONFIG", "SET", "masterauth", PASSWORD]).expect("the replica obeys");
+        }
+    }
+
     /// Waits until the primary has a replica that could take its place.
     pub fn await_replica(&self) {
         eventually("a replica has the primary's data", || {

@@ -1,6 +1,9 @@
 //! Redis with replicas, watched over by Sentinels: failovers under load, without a restart of merlink.
 
-use std::{iter::repeat_n, time::Instant};
+use std::{
+    iter::repeat_n,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -86,6 +89,64 @@ fn redirects_go_on_and_clicks_stay_exact_through_failovers_of_every_kind() {
         "Sentinel: 1 primary demoted, 1 frozen, {failovers} killed: {answered}, in {} s",
         started.elapsed().as_secs()
     );
+}
+
+#[test]
+fn nodes_answer_what_a_new_primary_says_that_lost_the_last_edits() {
+    let mut group = SentinelGroup::start();
+    let nodes = [server_on(&group), server_on(&group)];
+    let amy = nodes[0].officer("amy@agency.gov.sg");
+    let there = nodes[1].program_with_key(&amy.key);
+    for code in ["edited", "off", "other"] {
+        amy.creates(code, TARGET);
+    }
+    let leads = |code: &str| {
+        nodes.each_ref().map(|node| {
+            let answer = node.follow(code);
+            (answer.status, answer.header("location").map(str::to_owned))
+        })
+    };
+    let to = |target: &str| [(); 2].map(|()| (302, Some(target.to_owned())));
+    let await_leads = |code: &str, expected: &[(u16, Option<String>); 2]| {
+        eventually(&format!("{code}: {expected:?}"), || (leads(code) == *expected).then_some(()));
+    };
+    for code in ["edited", "off", "other"] {
+        await_leads(code, &to(TARGET));
+    }
+    group.leave_replicas_behind();
+    let lost = format!("{TARGET}?lost");
+    amy.update("edited", &json!({"longUrl": lost})).assert_v1_status("an edit that will be lost", 200);
+    amy.switches("off", "INACTIVE");
+    amy.creates("born", TARGET);
+    await_leads("edited", &to(&lost));
+    await_leads("off", &[(); 2].map(|()| (410, None)));
+    await_leads("born", &to(TARGET));
+    assert_eq!(there.codes(&[("sort", "code")]), ["born", "edited", "off", "other"]);
+
+    let old = group.primary();
+    group.nodes[old].kill();
+    group.let_replicas_catch_up();
+    eventually("the Sentinels name another primary", || (group.primary() != old).then_some(()));
+    let named = Instant::now();
+    for code in ["edited", "off"] {
+        await_leads(code, &to(TARGET));
+    }
+    await_leads("born", &[(); 2].map(|()| (404, None)));
+    eventually("it is in no list either", || {
+        let page = there.request("GET", "/links?sort=code").send();
+        (page.status == 200 && !page.text().contains("born")).then_some(())
+    });
+    let took = named.elapsed();
+    assert!(std::env::var_os(FAILOVERS).is_none() || took < Duration::from_secs(2), "{took:?}");
+
+    // The same version as the edit that was lost.
+    let new = format!("{TARGET}?new");
+    eventually("an edit is taken", || (amy.update("edited", &json!({"longUrl": new})).status == 200).then_some(()));
+    await_leads("edited", &to(&new));
+    for code in ["off", "other"] {
+        assert_eq!(leads(code), to(TARGET), "{code}, after an edit of another");
+    }
+    println!("Sentinel: a primary that lost edits is followed {} ms after it is named", took.as_millis());
 }
 
 #[test]
