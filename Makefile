@@ -59,12 +59,19 @@ test-strangers: ## attack the service as a stranger with a script would, at full
 	cargo test --locked --release --test it -- --test-threads=1 strangers::
 	@printf '| attack | bound | measured |\n|---|---|---|\n'; sort target/strangers.md
 
-# A quarter of an hour. A history that contradicts Redis is shrunk to the steps that it takes, and printed.
+# Three quarters of an hour, most of it SEEDS of SECONDS each. A failure prints its seed: make test-histories FIRST_SEED=7 SEEDS=1.
 HISTORIES ?= 10000
+SEEDS ?= 20
+SECONDS ?= 60
+FIRST_SEED ?= 1
+ROUNDS ?= 1000
 
-test-histories: ## draw random histories of edits, restores and restarts, and compare what nodes answer with Redis
+test-histories: ## draw random histories of edits, restores, kills and late messages, and compare all answers with Redis
 	@scripts/setup.sh test
-	MERLINK_TEST_HISTORIES=$(HISTORIES) cargo test --locked --release --test it -- --nocapture histories::
+	MERLINK_TEST_HISTORIES=$(HISTORIES) MERLINK_TEST_WRITERS_SEEDS=$(SEEDS) MERLINK_TEST_WRITERS_SECONDS=$(SECONDS) \
+	MERLINK_TEST_WRITERS_FIRST_SEED=$(FIRST_SEED) MERLINK_TEST_CONTRADICTIONS=$(ROUNDS) \
+	cargo test --locked --release --test it -- --nocapture --test-threads=1 \
+		histories:: writers:: contradictions:: sentinel::nodes_answer
 
 test-engines: ## run the tests of store, clicks, Sentinels and Cluster on Redis 7.0, 8.2, Valkey 8.1 and 9.1; TESTS=short for the shorter form
 	@scripts/setup.sh test engines

@@ -17,7 +17,11 @@ use crate::{
     http::{Answer, Request},
     proxy::Proxy,
     redis_server::RedisServer,
+    runs::length_of_run,
 };
+
+/// How often what went wrong often is tried: see `make test-histories`.
+const ROUNDS: &str = "MERLINK_TEST_CONTRADICTIONS";
 
 const AMY: &str = "amy@agency.gov.sg";
 const BEN: &str = "ben@agency.gov.sg";
@@ -90,7 +94,7 @@ fn a_creation_that_is_refused_hides_no_link() {
             }
         });
         let _ends = Ends(&over);
-        for round in 0..25 {
+        for round in 0..length_of_run(ROUNDS, 25) {
             assert_eq!(exported(&amy), all, "export {round}");
             assert_eq!(listed(&amy, "-created_at"), all, "list {round}");
         }
@@ -105,7 +109,7 @@ fn two_transfers_at_once_are_both_made_or_one_is_refused() {
     let (ben, cara) = (server.program(BEN), server.program(CARA));
     creates(&ben, "bens");
     creates(&cara, "caras");
-    for round in 0..60 {
+    for round in 0..length_of_run(ROUNDS, 60) {
         let code = format!("moving-{round}");
         creates(&amy, &code);
         let start = Barrier::new(2);

@@ -71,6 +71,11 @@ impl Random {
         Self(AtomicU64::new(RandomState::new().hash_one(0)))
     }
 
+    /// The same in each run with this seed.
+    pub fn of_seed(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+
     /// A number below `bound`: splitmix64, by Sebastiano Vigna.
     pub fn below(&self, bound: u64) -> u64 {
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -93,6 +93,7 @@ mod sentinel;
 mod stops;
 mod strangers;
 mod tls;
+mod writers;
 
 mod layering;
 mod security_docs;
