@@ -12,10 +12,12 @@ use redis::{Cmd, RedisError, Value, cmd, from_redis_value};
 
 use super::{
     Filter, ListedLink, NewLink, Store, StoreError,
-    connection::{Connection, Lua, Primary},
+    connection::{Connection, Lua},
     index::{self, Addition, Direction, ENTRIES_AT_ONCE, Entry, Index, Walk},
     keys::{self, LINKS_CHANNEL, link_field},
     links::{CREATE, read_links},
+    scan::KeyScan,
+    unless_damaged,
 };
 use crate::{
     domain::{Code, Email, Link, Tag},
@@ -104,7 +106,8 @@ impl Store {
         found.into_iter().map(existing).collect()
     }
 
-    /// Who created each of these links, with a mark if there was one, as [`Actor::marked`] has it.
+    /// Reads the creator of each link, with the creation's mark, in the form of [`Actor::marked`].
+    /// `None` when there is no such link or its data are damaged.
     ///
     /// # Errors
     ///
@@ -113,8 +116,11 @@ impl Store {
         let read = |code: &Code| cmd("HGET").arg(keys::link(code.as_str())).arg(link_field::CREATED_BY).to_owned();
         let read: Vec<Cmd> = codes.iter().map(read).collect();
         let creators = self.ask(Operation::LinkRead, async |redis| redis.each(read).await).await?;
-        // What is damaged was created by nobody who can be told.
-        Ok(creators.into_iter().map(|creator| from_redis_value(creator.ok()?).ok()).collect())
+        let creator = |answer: Result<Value, RedisError>| {
+            let creator = answer.and_then(|value| Ok(from_redis_value::<Option<String>>(value)?));
+            Ok(unless_damaged(creator.map_err(StoreError::from))?.flatten())
+        };
+        creators.into_iter().map(creator).collect()
     }
 
     async fn links_of(&self, codes: &[Code]) -> Result<Vec<BulkCreated>, StoreError> {
@@ -172,7 +178,8 @@ fn call((new, links): (&[NewLink], &[Link])) -> Cmd {
     call
 }
 
-/// Makes owners and tags of links known: when the first link of each owner was created, and which tags their links have.
+/// Makes owners and tags of links known: when the first link of each owner was created, and which
+/// tags their links have.
 pub(super) async fn note_owners(redis: &mut Connection, links: &[&Link]) -> Result<(), RedisError> {
     let mut owners: BTreeMap<&Email, (i64, Vec<String>)> = BTreeMap::new();
     for link in links {
@@ -197,8 +204,8 @@ pub(super) async fn note_owners(redis: &mut Connection, links: &[&Link]) -> Resu
     Ok(())
 }
 
-/// See [`Store::walk_links`]. A link that is there all the time is met once, whoever's it becomes meanwhile. One that is created meanwhile may or may not
-/// be met.
+/// See [`Store::walk_links`]. A link that is there all the time is met once, whoever's it becomes
+/// meanwhile. One that is created meanwhile may or may not be met.
 pub struct LinkWalk {
     store: Store,
     source: Source,
@@ -217,7 +224,8 @@ struct OwnerWalk {
     read: VecDeque<Entry>,
 }
 
-/// Goes from owner to owner, and at last through all links for those that it hasn't met: they changed hands meanwhile, or their entry got lost.
+/// Goes from owner to owner, and at last through all links for those that it hasn't met: they
+/// changed hands meanwhile, or their entry got lost.
 #[derive(Default)]
 struct EverybodysWalk {
     /// `None` before the first step.
@@ -225,7 +233,8 @@ struct EverybodysWalk {
     owner: Option<OwnerWalk>,
     scan: Option<LinkScan>,
     read: VecDeque<Code>,
-    /// Hashes of the codes that were met, 8 bytes each. Of ten million links, one is taken for another with a chance of 1 in 400,000.
+    /// Hashes of the codes that were met, 8 bytes each. Of ten million links, one is taken for
+    /// another with a chance of 1 in 400,000.
     met: HashSet<u64>,
     /// Those that were handed out last.
     handed: Vec<u64>,
@@ -295,7 +304,8 @@ impl LinkWalk {
 type Links = (Vec<Link>, Vec<Code>);
 
 impl Source {
-    /// The next links; the same again until [`Self::passed`] is called. `None` when there are no more.
+    /// The next links; the same again until [`Self::passed`] is called. `None` when there are no
+    /// more.
     async fn next(&mut self, store: &Store) -> Result<Option<Links>, StoreError> {
         match self {
             Self::Owner(walk) => walk.next(store).await,
@@ -390,35 +400,20 @@ impl EverybodysWalk {
     }
 }
 
-/// A walk through all links' codes, by SCAN on one primary after the other. A link that is there all the time is met at least once.
-pub(super) struct LinkScan {
-    left: VecDeque<Primary>,
-    cursor: u64,
-}
-
-/// Keys that Redis looks at in one step of the scan.
-const SCAN_COUNT: usize = 1000;
+/// Walks through all links' codes. A link that exists throughout the walk is met at least once.
+pub(super) struct LinkScan(KeyScan);
 
 impl LinkScan {
-    /// The next codes, perhaps none; `None` when all were met.
+    /// Returns the next codes, perhaps none; `None` at the end.
     pub(super) async fn next(&mut self, store: &Store) -> Result<Option<Vec<Code>>, StoreError> {
-        let Some(primary) = self.left.front() else { return Ok(None) };
-        let mut scan = cmd("SCAN");
-        scan.arg(self.cursor).arg("MATCH").arg(keys::link("*")).arg("COUNT").arg(SCAN_COUNT);
-        let (next, found): (u64, Vec<String>) =
-            store.ask(Operation::LinkList, async |redis| redis.ask_primary(primary, scan).await).await?;
-        self.cursor = next;
-        if next == 0 {
-            self.left.pop_front();
-        }
-        Ok(Some(found.iter().filter_map(|key| keys::parse_code(keys::code_of_link(key)?)).collect()))
+        let code = |key: &String| keys::parse_code(keys::code_of_link(key)?);
+        Ok(self.0.next(store).await?.map(|keys| keys.iter().filter_map(code).collect()))
     }
 }
 
 impl Store {
     /// Begins a walk through all links' codes.
     pub(super) async fn scan_links(&self) -> Result<LinkScan, StoreError> {
-        let left = self.ask(Operation::LinkList, async |redis| redis.primaries().await).await?.into();
-        Ok(LinkScan { left, cursor: 0 })
+        Ok(LinkScan(self.scan(Operation::LinkList, keys::link("*")).await?))
     }
 }

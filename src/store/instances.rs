@@ -17,7 +17,7 @@ use redis::cmd;
 
 use super::{
     ClickStore, Store, StoreError,
-    connection::{Lua, Primary},
+    connection::Lua,
     keys::{self, click_field},
     unless_damaged,
 };
@@ -25,9 +25,6 @@ use crate::metrics::Operation;
 
 pub(super) static CLAIM: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/claim_instance.lua")));
 pub(super) static RETIRE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!("lua/retire_instance.lua")));
-
-/// Keys that Redis looks at in one step of the scan.
-const SCAN_COUNT: usize = 1000;
 
 /// What was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,31 +78,23 @@ impl Store {
         }
         let mut positions = 0;
         if !gone.is_empty() {
-            for primary in self.ask(Operation::LinkList, async |redis| redis.primaries().await).await? {
-                positions += self.drop_positions(&primary, &gone).await?;
+            let mut scan = self.scan(Operation::LinkList, keys::clicks("*")).await?;
+            while let Some(found) = scan.next(self).await? {
+                positions += self.drop_positions(&found, &gone).await?;
             }
         }
         Ok(Retired { instances: gone.len() as u64, positions })
     }
 
-    /// Walks through one server's counters; answers how many positions there were to drop.
-    async fn drop_positions(&self, primary: &Primary, fields: &[String]) -> Result<u64, StoreError> {
-        let (mut cursor, mut dropped) = (0_u64, 0);
-        loop {
-            let mut scan = cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(keys::clicks("*")).arg("COUNT").arg(SCAN_COUNT);
-            let (next, found): (u64, Vec<String>) =
-                self.ask(Operation::LinkList, async |redis| redis.ask_primary(primary, scan).await).await?;
-            let drops = found.iter().map(|key| cmd("HDEL").arg(key).arg(fields).to_owned()).collect();
-            for answer in self.ask(Operation::LinkWrite, async |redis| redis.each(drops).await).await? {
-                let positions = answer.and_then(|value| Ok(redis::from_redis_value::<u64>(value)?));
-                // Counters that merlink didn't write have no positions either.
-                dropped += unless_damaged(positions.map_err(StoreError::from))?.unwrap_or(0);
-            }
-            if next == 0 {
-                return Ok(dropped);
-            }
-            cursor = next;
+    /// Drops positions from counters; returns how many there were.
+    async fn drop_positions(&self, counters: &[String], fields: &[String]) -> Result<u64, StoreError> {
+        let drops = counters.iter().map(|key| cmd("HDEL").arg(key).arg(fields).to_owned()).collect();
+        let mut dropped = 0;
+        for answer in self.ask(Operation::LinkWrite, async |redis| redis.each(drops).await).await? {
+            let positions = answer.and_then(|value| Ok(redis::from_redis_value::<u64>(value)?));
+            // Counters that merlink didn't write have no positions either.
+            dropped += unless_damaged(positions.map_err(StoreError::from))?.unwrap_or(0);
         }
+        Ok(dropped)
     }
 }

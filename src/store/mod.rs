@@ -27,6 +27,7 @@ mod pool;
 mod repair;
 mod resolve;
 mod safety;
+mod scan;
 mod sentinel;
 mod sessions;
 mod statistics;
@@ -96,7 +97,8 @@ pub enum StoreError {
     Corrupt(String),
 }
 
-/// The reason while Redis reads its data after a start: it takes connections, and refuses every command that needs data.
+/// The reason while Redis reads its data after a start: it takes connections, and refuses every
+/// command that needs data.
 const LOADING: &str = "it still reads its data from the disk";
 
 impl StoreError {

@@ -16,9 +16,6 @@ use serde::{Deserialize, Serialize};
 use super::{Actor, Store, StoreError, keys, officers::ask_suspended};
 use crate::{domain::Email, metrics::Operation};
 
-/// Keys that Redis looks at in one step of the scan.
-const SCAN_COUNT: usize = 1000;
-
 /// An officer who is logged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
@@ -151,7 +148,8 @@ impl Store {
         result
     }
 
-    /// Returns those of the officers who have a session that began before the time beside them. Costs a SCAN of all keys.
+    /// Returns those of the officers who have a session that began before the time beside them.
+    /// Costs a SCAN of all keys.
     ///
     /// # Errors
     ///
@@ -161,34 +159,25 @@ impl Store {
         if officers.is_empty() {
             return Ok(logged_in);
         }
-        for primary in self.ask(Operation::SessionRead, async |redis| redis.primaries().await).await? {
-            let mut cursor = 0_u64;
-            loop {
-                let mut scan = cmd("SCAN");
-                scan.arg(cursor).arg("MATCH").arg(keys::session("*")).arg("COUNT").arg(SCAN_COUNT);
-                let (next, found): (u64, Vec<String>) =
-                    self.ask(Operation::SessionRead, async |redis| redis.ask_primary(&primary, scan).await).await?;
-                let asked = found.iter().map(|key| cmd("GET").arg(key).to_owned()).collect();
-                let texts: Vec<Option<String>> =
-                    self.ask(Operation::SessionRead, async |redis| redis.many(asked).await).await?;
-                let kept = texts.into_iter().flatten().filter_map(|text| serde_json::from_str::<Kept>(&text).ok());
-                let began_before = |kept: &Kept| {
-                    let (email, last) = officers.get_key_value(&Email::from_store(kept.email.clone()))?;
-                    (kept.since_ms <= last.as_millisecond()).then(|| email.clone())
-                };
-                for (email, kept) in kept.filter_map(|kept| Some((began_before(&kept)?, kept))) {
-                    let generation = keys::session_generation(&email);
-                    let generation: Option<String> = self
-                        .ask(Operation::SessionRead, async |redis| cmd("GET").arg(&generation).query_async(redis).await)
-                        .await?;
-                    if generation.unwrap_or_default() == kept.generation {
-                        logged_in.insert(email);
-                    }
+        let mut scan = self.scan(Operation::SessionRead, keys::session("*")).await?;
+        while let Some(found) = scan.next(self).await? {
+            let asked = found.iter().map(|key| cmd("GET").arg(key).to_owned()).collect();
+            let texts: Vec<Option<String>> =
+                self.ask(Operation::SessionRead, async |redis| redis.many(asked).await).await?;
+            let kept = texts.into_iter().flatten().filter_map(|text| serde_json::from_str::<Kept>(&text).ok());
+            let began_before = |kept: &Kept| {
+                let (email, last) = officers.get_key_value(&Email::from_store(kept.email.clone()))?;
+                (kept.since_ms <= last.as_millisecond()).then(|| email.clone())
+            };
+            for (email, kept) in kept.filter_map(|kept| Some((began_before(&kept)?, kept))) {
+                let generation = keys::session_generation(&email);
+                let generation: Option<String> = self
+                    .ask(Operation::SessionRead, async |redis| cmd("GET").arg(&generation).query_async(redis).await)
+                    .await?;
+                // Absent: the empty generation.
+                if generation.unwrap_or_default() == kept.generation {
+                    logged_in.insert(email);
                 }
-                if next == 0 {
-                    break;
-                }
-                cursor = next;
             }
         }
         Ok(logged_in)
