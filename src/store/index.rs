@@ -7,9 +7,12 @@
 //! millisecond are never in two parts, so that within a part any order among them can be had.
 //!
 //! Indexes are hints: whoever reads one compares it with the links. Three rules keep them complete:
-//! - The link is written first, its entries after it. Every writer adds what belongs, whoever else may have done so.
-//! - An entry is removed only by [`settle`], which looks at the link in the moment of the removal. No reading from before and no clock counts.
-//! - Whatever is missing all the same, because a node died between the two, is added by the check in the background (`tend.rs`).
+//! - The link is written first, its entries after it. Every writer adds what belongs, whoever else
+//!   may have done so.
+//! - An entry is removed only by [`settle`], which looks at the link in the moment of the removal.
+//!   No reading from before and no clock counts.
+//! - Whatever is missing all the same, because a node died between the two, is added by the check
+//!   in the background (`tend.rs`).
 
 use std::{cmp::Ordering, collections::BTreeSet, pin::pin, sync::LazyLock};
 
@@ -173,7 +176,8 @@ impl Walk {
         Ok(Vec::new())
     }
 
-    /// When the next parts start, and where the range of times begins, seen in the walk's direction, in which they were looked for.
+    /// When the next parts start, and where the range of times begins, seen in the walk's
+    /// direction, in which they were looked for.
     async fn next_starts(&self, redis: &mut Connection) -> Result<(Vec<i64>, String), RedisError> {
         let mut range = cmd("ZRANGE");
         range.arg(&self.index);
@@ -233,7 +237,8 @@ impl Store {
         Ok(len)
     }
 
-    /// When each part starts and how many entries it has, oldest first. `sizes` is what the first call for them answered.
+    /// When each part starts and how many entries it has, oldest first. `sizes` is what the first
+    /// call for them answered.
     async fn all_sizes(&self, index: &str, mut sizes: Vec<(i64, usize)>) -> Result<Vec<(i64, usize)>, StoreError> {
         let mut is_full = sizes.len() == SIZES_AT_ONCE;
         // The last part is counted again: it may have been split since.
@@ -298,7 +303,8 @@ impl Store {
         entries.sort_unstable_by(|a, b| direction.compare(a, b));
         entries.dedup();
         let page: Vec<Entry> = entries.into_iter().skip(skip).take(limit).collect();
-        // The index may have grown or shrunk since it was counted. A page that isn't full is the last, and says how long it is by now.
+        // The index may have grown or shrunk since it was counted. A page that isn't full is the
+        // last, and says how long it is by now.
         let behind_page = offset + page.len();
         let count = match page.len() {
             0 => count,
@@ -318,14 +324,16 @@ impl Store {
         Ok(entries)
     }
 
-    /// The entries of the parts that start at these times, and of those that started in this range while they were read: a part that is split gives
-    /// half of its entries to a new one. So an entry that stays is met, perhaps twice. In no order.
+    /// The entries of the parts that start at these times, and of those that started in this range
+    /// while they were read: a part that is split gives half of its entries to a new one. So an
+    /// entry that stays is met, perhaps twice. In no order.
     async fn read_parts(&self, index: &str, mut starts: Vec<i64>, range: &Range) -> Result<Vec<Entry>, StoreError> {
         let mut entries = Vec::with_capacity(starts.len() * PART_ENTRIES_MAX);
         let mut known: BTreeSet<i64> = BTreeSet::new();
         while !starts.is_empty() {
             known.extend(&starts);
-            // The last pipeline asks for the starts once more, so it goes when the others have been answered.
+            // The last pipeline asks for the starts once more, so it goes when the others have been
+            // answered.
             let unread = std::mem::take(&mut starts);
             let (last, others) = unread.split_at(unread.len().min(PARTS_AT_ONCE));
             let read =
@@ -404,11 +412,13 @@ fn addition(additions: &[Addition]) -> redis::Cmd {
     call
 }
 
-/// Makes entries of an index agree with their links as they are at that moment, at most [`ENTRIES_AT_ONCE`] of them: adds those that are missing, and
-/// removes those that don't belong. `entries` say where they may stand.
+/// Makes entries of an index agree with their links as they are at that moment, at most
+/// [`ENTRIES_AT_ONCE`] of them: adds those that are missing, and removes those that don't belong.
+/// `entries` say where they may stand.
 ///
-/// In a Cluster links and indexes are on different servers, so a script can't compare them. There an entry is removed, the link is read again, and the
-/// entry is put back if it has come to belong meanwhile.
+/// In a Cluster links and indexes are on different servers, so a script can't compare them. There
+/// an entry is removed, the link is read again, and the entry is put back if it has come to belong
+/// meanwhile.
 pub async fn settle(redis: &mut Connection, index: &Index, entries: &[Entry]) -> Result<Settled, RedisError> {
     if let Connection::Cluster(_) = redis {
         return settle_in_cluster(redis, index, entries).await;
@@ -469,7 +479,8 @@ async fn settle_in_cluster(redis: &mut Connection, index: &Index, entries: &[Ent
     Ok(settled)
 }
 
-/// Where entries of these codes belong by their links, and which of those that are given don't. What can't be read stays as it is.
+/// Where entries of these codes belong by their links, and which of those that are given don't.
+/// What can't be read stays as it is.
 async fn belonging(
     redis: &mut Connection,
     index: &Index,
@@ -513,7 +524,7 @@ async fn read_parts(
     let mut entries = Vec::with_capacity(starts.len() * PART_ENTRIES_MAX);
     for (start, part) in starts.iter().zip(answers) {
         let part: Vec<(String, i64)> = from_redis_value(part.extract_error()?)?;
-        // What is no code was written by no merlink.
+        // Merlink writes nothing but codes.
         entries.extend(part.into_iter().filter_map(|(code, offset_ms)| {
             Some(Entry { created_ms: start + offset_ms, code: keys::parse_code(&code)? })
         }));

@@ -24,7 +24,8 @@ pub(super) static CHANGE: LazyLock<Lua> = LazyLock::new(|| Lua::new(include_str!
 /// Characters of a mark: 48 bits, beside a link and who writes it.
 const MARK_LENGTH: usize = 8;
 
-/// Of a link's last changes, those among which a request that is repeated, up to a day later, looks for itself.
+/// Of a link's last changes, those among which a request that is repeated, up to a day later, looks
+/// for itself.
 const REPEATED_CHANGES_SEARCHED: u64 = 1000;
 
 /// Changes of a link's past read in one go.
@@ -45,7 +46,8 @@ pub struct NewLink {
     pub expires_at: Option<Timestamp>,
     pub at: Timestamp,
     pub by: Actor,
-    /// Tells this creation from any other of the same creator, so that one that is sent again finds what it created. Without spaces.
+    /// Tells this creation from any other of the same creator, so that one that is sent again finds
+    /// what it created. Without spaces.
     pub mark: Option<String>,
 }
 
@@ -112,12 +114,13 @@ pub struct Revision {
 impl Store {
     /// Creates a link, its history and its message to all caches in one write, unless the code was ever used.
     ///
-    /// The entries in the indexes follow in the same exchange. What cuts it in two leaves a link that its owner doesn't see until it is sent again or the
-    /// check in the background comes by.
+    /// The entries in the indexes follow in the same exchange. What cuts it in two leaves a link
+    /// that its owner doesn't see until it is sent again or the check in the background comes by.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`]: the link may or may not have been created. Sent again with the same `by` and `mark` it is found.
+    /// [`StoreError::Unavailable`]: the link may or may not have been created. Sent again with the
+    /// same `by` and `mark` it is found.
     pub async fn create_link(&self, new: &NewLink) -> Result<Created, StoreError> {
         let link = new.as_created();
         // A Cluster's client repeats calls.
@@ -159,12 +162,14 @@ impl Store {
         Ok(Some(ListedLink { link, clicks }))
     }
 
-    /// Changes a link, unless it is so already. The checks of the owner and of the version and the change are one: nobody slips in between, and changes
-    /// of different fields are all made, however many are made at once.
+    /// Changes a link, unless it is so already. The checks of the owner and of the version and the
+    /// change are one: nobody slips in between, and changes of different fields are all made,
+    /// however many are made at once.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`]: the change may or may not have been made. With a mark it is found when it is made again.
+    /// [`StoreError::Unavailable`]: the change may or may not have been made. With a mark it is
+    /// found when it is made again.
     pub async fn change_link(
         &self,
         code: &Code,
@@ -180,7 +185,7 @@ impl Store {
         let call = attempt.call(&found, reach, change, expected_versions);
         let settled = next.as_ref().map_or_else(Vec::new, |next| moved(&found, next));
         let exchange = self.ask(Operation::LinkWrite, async |redis| {
-            if let Some(next) = next.as_ref().filter(|next| next.tags != found.tags) {
+            if let Some(next) = next.as_ref().filter(|_| !settled.is_empty()) {
                 note_owners(redis, &[next]).await?;
             }
             let outcome: Option<Vec<Value>> = write_and_settle(redis, &CHANGE, &call, &found, &settled).await?;
@@ -233,7 +238,8 @@ impl Store {
         }
     }
 
-    /// True if a link's last change was made by `by`: who sends a change again after a lost answer finds it made.
+    /// True if a link's last change was made by `by`: who sends a change again after a lost answer
+    /// finds it made.
     async fn last_change_was_by(&self, code: &Code, by: &Actor) -> Result<bool, StoreError> {
         let last = self.link_history(code, None, 1).await?.and_then(|mut past| past.pop());
         Ok(last.is_some_and(|last| last.by == *by))
@@ -325,8 +331,8 @@ impl Store {
     }
 }
 
-/// Runs a script that writes a link, and settles the link's entries in `indexes` after it, in one exchange where scripts can see both: then nothing but the
-/// loss of half a message comes between.
+/// Runs a script that writes a link, and settles the link's entries in `indexes` after it, in one
+/// exchange where scripts can see both: then nothing but the loss of half a message comes between.
 async fn write_and_settle<T: FromRedisValue>(
     redis: &mut Connection,
     script: &Lua,
@@ -381,7 +387,8 @@ impl NewLink {
         }
     }
 
-    /// The call that creates it. With a mark, which no other call of this creator has, it may come twice.
+    /// The call that creates it. With a mark, which no other call of this creator has, it may come
+    /// twice.
     pub(super) fn call(&self, link: &Link, mark: Option<&str>) -> redis::Cmd {
         let mut call = CREATE.call(keys::link(link.code.as_str()));
         call.arg(LINKS_CHANNEL).arg(keys::changed(&link.code, 1));
@@ -430,7 +437,8 @@ impl<'a> ChangeAttempt<'a> {
         let code = found.code.as_str();
         let mut call = CHANGE.call(keys::link(code));
         call.arg(LINKS_CHANNEL).arg(code).arg(self.by.to_store()).arg(self.at.as_millisecond());
-        // The call may be held up on its way, while a repetition makes the change and others follow. All of them come after `found`.
+        // The call may be held up on its way, while a repetition makes the change and others
+        // follow. All of them come after `found`.
         let searched = if self.is_repeated { REPEATED_CHANGES_SEARCHED } else { 0 };
         call.arg(&self.mark).arg(found.version.saturating_sub(searched) + 1);
         call.arg(match reach {
@@ -449,7 +457,7 @@ impl<'a> ChangeAttempt<'a> {
     }
 }
 
-/// What `change_link.lua` answers.
+/// Answer of `change_link.lua`.
 struct Outcome {
     kind: String,
     version: u64,

@@ -1,4 +1,5 @@
-//! Lists, transfers and retries beside the links themselves, while many write at once: none may contradict another.
+//! Lists, transfers and retries beside the links themselves, while many write at once: none may
+//! contradict another.
 
 use std::{
     collections::BTreeSet,
@@ -122,7 +123,7 @@ fn two_transfers_at_once_are_both_made_or_one_is_refused() {
             let to_cara = scope.spawn(|| give(CARA));
             (to_ben.join().expect("no panic"), to_cara.join().expect("no panic"))
         });
-        // Who comes second doesn't own the link any more.
+        // By then the slower request's officer doesn't own the link.
         let mut statuses = [to_ben.status, to_cara.status];
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 404], "round {round}: {} {}", to_ben.text(), to_cara.text());
@@ -159,6 +160,18 @@ fn a_link_that_comes_back_stays_in_its_owners_list() {
     let lost: Vec<&String> = moved.iter().filter(|code| !codes.contains(*code)).collect();
     assert!(lost.is_empty(), "in nobody's list: {lost:?}");
     assert_eq!(codes.len(), 2000);
+}
+
+#[test]
+fn a_transferred_links_tags_are_among_its_new_owners() {
+    let server = Server::start();
+    let (amy, ben) = (server.program(AMY), server.program(BEN));
+    amy.creates(&json!({"code": "form", "target_url": "https://example.com/", "tags": ["Tax"]}));
+    creates(&ben, "bens");
+    assert_eq!(transfer(&amy, "form", BEN, "give").status, 200);
+    let tags = |officer: &Program| officer.get("/tags").assert_v2("tags", 200)["items"].clone();
+    assert_eq!(tags(&ben)[0]["tag"], "tax", "{}", tags(&ben));
+    assert_eq!(tags(&amy), json!([]));
 }
 
 #[test]
@@ -256,7 +269,7 @@ fn entries_that_got_lost_come_back_by_themselves() {
     let all = exported(&amy);
     assert_eq!(all.len(), 300);
     let mut redis = server.redis();
-    // What a shard of a Cluster that falls back behind the others does.
+    // As after a shard of a Cluster fell back behind the others.
     let indexes: Vec<String> = redis::cmd("KEYS").arg("*:{amy@*").query(&mut redis).expect("Redis lists its keys");
     let indexes: Vec<&String> =
         indexes.iter().filter(|key| key.starts_with("owner:") || key.starts_with("tag")).collect();
