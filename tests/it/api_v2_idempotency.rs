@@ -189,12 +189,19 @@ fn record(redis: &mut redis::Connection) -> Option<(String, Value)> {
     Some((name, serde_json::from_str(&text).expect("a record is JSON")))
 }
 
+/// Rewrites the record of the one request with a key.
+fn change_record(redis: &mut redis::Connection, change: impl FnOnce(&mut Value)) {
+    let (name, mut record) = record(redis).expect("there is a record");
+    change(&mut record);
+    redis::cmd("SET").arg(name).arg(record.to_string()).arg("KEEPTTL").exec(redis).expect("Redis takes it");
+}
+
 /// Makes the lease of a record run out, as fifteen seconds would.
 fn end_lease(redis: &mut redis::Connection) {
-    let (name, mut record) = record(redis).expect("there is a record");
-    assert_eq!(record["answer"], Value::Null, "nobody has answered: {record}");
-    record["held_until"] = json!(0);
-    redis::cmd("SET").arg(name).arg(record.to_string()).arg("KEEPTTL").exec(redis).expect("Redis takes it");
+    change_record(redis, |record| {
+        assert_eq!(record["answer"], Value::Null, "nobody has answered: {record}");
+        record["held_until"] = json!(0);
+    });
 }
 
 /// A node that dies when Redis has done what `began` sees, and before it hears of it; what the next node answers to the same request.
@@ -403,11 +410,11 @@ fn a_key_that_was_made_is_not_made_again_nor_shown() {
 
 /// Makes a request look as if its node had died after the work and before the answer was kept.
 fn forget_answer(redis: &mut redis::Connection) {
-    let (name, mut record) = record(redis).expect("there is a record");
-    assert_ne!(record["answer"], Value::Null, "it was answered: {record}");
-    record["answer"] = Value::Null;
-    record["held_until"] = json!(0);
-    redis::cmd("SET").arg(name).arg(record.to_string()).arg("KEEPTTL").exec(redis).expect("Redis takes it");
+    change_record(redis, |record| {
+        assert_ne!(record["answer"], Value::Null, "it was answered: {record}");
+        record["answer"] = Value::Null;
+        record["held_until"] = json!(0);
+    });
 }
 
 #[test]
@@ -455,10 +462,8 @@ fn a_link_that_a_repetition_creates_is_as_old_as_the_repetition() {
     post(&amy, "/links", "once", &body).assert_v2("the first", 201);
     let mut redis = server.redis();
     forget_answer(&mut redis);
-    let (name, mut begun) = record(&mut redis).expect("a record");
     // Begun an hour ago, and nothing was written.
-    begun["at"] = json!(begun["at"].as_i64().expect("a time") - 3_600_000);
-    redis::cmd("SET").arg(name).arg(begun.to_string()).arg("KEEPTTL").exec(&mut redis).expect("Redis takes it");
+    change_record(&mut redis, |begun| begun["at"] = json!(begun["at"].as_i64().expect("a time") - 3_600_000));
     redis::cmd("DEL").arg("l:{form}").exec(&mut redis).expect("Redis deletes it");
     amy.creates(&json!({"code": "other", "target_url": TARGET}));
     let link = post(&amy, "/links", "once", &body).assert_v2("the second", 201);
