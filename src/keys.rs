@@ -39,8 +39,8 @@ pub async fn create(store: &Store, new: NewKey, now: Timestamp, by: &Actor) -> R
     make(store, new, PlainKey::random(), now, by).await
 }
 
-/// As [`create`] for a request that may be repeated: a repetition with the same seed makes the same key, with another secret, since nobody was told the
-/// first.
+/// As [`create`] for a request that may be repeated: a repetition with the same seed makes the same
+/// key, with another secret, since nobody was told the first.
 ///
 /// # Errors
 ///

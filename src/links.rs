@@ -47,7 +47,8 @@ impl Wish {
     }
 }
 
-/// One wish's coming true. A repetition with the same mark, by whomever, finds what was done and does nothing twice.
+/// One wish's coming true. A repetition with the same mark, by whomever, finds what was done and
+/// does nothing twice.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// When this attempt is made. A repetition is made later: it dates nothing back.

@@ -3,9 +3,10 @@
 //! There is no index of them: clicks change all the time, and reading and sorting what 100,000 links have takes some tenths of a second. The
 //! numbers that a list shows are always fresh. Its order by clicks may be as old as [`KEPT_FOR`].
 //!
-//! A link that is created or changed here is in its owner's next list. One that is changed elsewhere is told by a message: an order by code is then
-//! forgotten at once, and one by clicks after [`KEPT_AFTER_CHANGE`], for links of others change all the time too. While changes may go untold, nothing is
-//! kept.
+//! A link that is created or changed here is in its owner's next list. One that is changed
+//! elsewhere is told by a message: an order by code is then forgotten at once, and one by clicks
+//! after [`KEPT_AFTER_CHANGE`], for links of others change all the time too. While changes may go
+//! untold, nothing is kept.
 
 use std::{
     collections::HashMap,
@@ -89,7 +90,8 @@ impl Rankings {
     pub fn link_changed_here(&self, owner: Option<&Email>) {
         let mut kept = self.lock();
         kept.changes.here += 1;
-        // One that is being made may have read before the change, so the count keeps it from being kept.
+        // One that is being made may have read before the change, so the count keeps it from being
+        // kept.
         kept.rankings.retain(|(of, _, _), _| owner.is_some_and(|owner| owner != of));
     }
 

@@ -1,9 +1,11 @@
 //! From settings to a service that answers, and back to silence without losing a click.
 //!
-//! Start: data directory claimed, ports bound, Redis found or started and checked, journal opened, links of the last run read, requests answered, then
-//! the watch that makes the cache trustworthy. A Redis of our own that takes long to load its data is waited for by nobody: links in memory redirect
-//! meanwhile. Stop, on SIGTERM or SIGINT: not ready any more; then, `public.stop_delay` later, no new connections, requests
-//! answered, clicks flushed, Redis (if it is ours) shut down. Each task has an owner here that ends it.
+//! Start: data directory claimed, ports bound, Redis found or started and checked, journal opened,
+//! links of the last run read, requests answered, then the watch that makes the cache trustworthy.
+//! A Redis of our own that takes long to load its data is waited for by nobody: links in memory
+//! redirect meanwhile. Stop, on SIGTERM or SIGINT: not ready any more; then, `public.stop_delay`
+//! later, no new connections, requests answered, clicks flushed, Redis (if it is ours) shut down.
+//! Each task has an owner here that ends it.
 
 use std::{
     io,
@@ -62,11 +64,13 @@ const WATCH_POLL: Duration = Duration::from_millis(2);
 const SAFETY_INTERVAL: Duration = Duration::from_secs(60);
 /// Between attempts at what waits for Redis after a start without it.
 const RETRY: Duration = Duration::from_secs(1);
-/// A Redis of our own that loads its data has this long before requests are answered without it: small data are there by then.
+/// A Redis of our own that loads its data has this long before requests are answered without it:
+/// small data are there by then.
 const LOADING_PATIENCE: Duration = Duration::from_millis(250);
 /// For workers to come up, and for a sign of life of each.
 const WORKERS_PATIENCE: Duration = Duration::from_secs(10);
-/// A stop begins once workers have taken no connection for this long after the last was accepted, or after the second time.
+/// A stop begins once workers have taken no connection for this long after the last was accepted,
+/// or after the second time.
 const HANDOVER: Duration = Duration::from_millis(50);
 const HANDOVER_MAX: Duration = Duration::from_secs(2);
 /// Signs of life within the time that the service manager allows.
@@ -117,7 +121,8 @@ pub async fn serve(config: Config, passed: Passed) -> Result<(), ServeError> {
     data_dir::keep_private();
     let site = Site::new(&config)?;
     let lock = DataDirLock::claim(&config.data_dir)?;
-    // Before everything that takes time: connections wait in the kernel's queue instead of being refused.
+    // Before everything that takes time: connections wait in the kernel's queue instead of being
+    // refused.
     let sockets = Sockets::open(passed, config.public.listen, config.operator_listen)
         .await
         .map_err(|(setting, address, error)| ServeError::Listen(setting, address, error))?;
@@ -375,7 +380,7 @@ impl Signals {
     }
 }
 
-/// What ends the service.
+/// Events that end the service: a signal, or the end of its own Redis.
 struct End {
     signals: Signals,
     own_redis: Option<watch::Receiver<Phase>>,
@@ -395,8 +400,9 @@ impl End {
     }
 }
 
-/// At the first signal: not ready, then, when balancers have had the time to see that, stop with grace. A second signal stops at once.
-/// `handover` is `None` when the socket's queue ends with this process.
+/// At the first signal: not ready, then, when balancers have had the time to see that, stop with
+/// grace. A second signal stops at once. `handover` is `None` when the socket's queue ends with
+/// this process.
 async fn stop_at_end(app: Data<App>, server: ServerHandle, handover: Option<Arc<Workers>>, mut end: End) {
     let (mut graceful, mut delay, mut handover) = (true, app.config.public.stop_delay, handover);
     loop {
@@ -416,8 +422,8 @@ async fn stop_at_end(app: Data<App>, server: ServerHandle, handover: Option<Arc<
     }
 }
 
-/// Waits until workers have taken all connections that were accepted before the pause. Workers drop what they find in their queue at a stop; what
-/// stays in the kernel's queue is the next process's.
+/// Waits until workers have taken all connections that were accepted before the pause. Workers drop
+/// what they find in their queue at a stop; what stays in the kernel's queue is the next process's.
 async fn hand_over(workers: &Workers) {
     let quiet = async {
         loop {
@@ -431,8 +437,8 @@ async fn hand_over(workers: &Workers) {
     let _ = timeout(HANDOVER_MAX, quiet).await;
 }
 
-/// Says that the service is ready once all workers answer, and then that it is alive as long as they do. A Redis that is away is no reason for a
-/// restart.
+/// Says that the service is ready once all workers answer, and then that it is alive as long as
+/// they do. A Redis that is away is no reason for a restart.
 async fn tell_service_manager(workers: Arc<Workers>) {
     while !workers.pulse.beat(WORKERS_PATIENCE).await {
         sleep(WATCH_POLL).await;
@@ -526,7 +532,8 @@ impl OwnRedis {
         Ok(Self { supervisor: Some((stop, tokio::spawn(embedded.supervise(stopped)))), phase: Some(phase) })
     }
 
-    /// Waits until the server answers, or has loaded its data for a moment without an end. `false` when it can't be started.
+    /// Waits until the server answers, or has loaded its data for a moment without an end. `false`
+    /// when it can't be started.
     async fn settled(&mut self) -> bool {
         let Some(phase) = &mut self.phase else { return true };
         if phase.wait_for(|phase| *phase != Phase::Starting).await.is_err() {

@@ -1,15 +1,18 @@
-//! The service manager that started this process, systemd as a rule: it keeps the listening sockets from one process to the next, and is told how
-//! this one is.
+//! The service manager that started this process, systemd as a rule: it keeps the listening sockets
+//! from one process to the next, and is told how this one is.
 //!
-//! **Sockets.** A socket that this process binds is handed to the manager at once (`FDSTORE=1`). At a restart, or after a crash, the next process gets
-//! it back (`LISTEN_FDS`). Meanwhile the kernel queues connections, so no client is refused. A socket unit works too. A passed socket is recognized by
-//! its address, so the settings alone say where Merlink listens.
+//! **Sockets.** A socket that this process binds is handed to the manager at once (`FDSTORE=1`). At
+//! a restart, or after a crash, the next process gets it back (`LISTEN_FDS`). Meanwhile the kernel
+//! queues connections, so no client is refused. A socket unit works too. A passed socket is
+//! recognized by its address, so the settings alone say where Merlink listens.
 //!
-//! Not `SO_REUSEPORT`: when a process closes its socket, the kernel resets the connections in its queue instead of moving them to another process's.
-//! And the data directory belongs to one process at a time.
+//! Not `SO_REUSEPORT`: when a process closes its socket, the kernel resets the connections in its
+//! queue instead of moving them to another process's. And the data directory belongs to one process
+//! at a time.
 //!
-//! **Messages.** `READY=1` when all workers answer, `STOPPING=1` at the signal, `WATCHDOG=1` each time all workers have answered again. Without
-//! a manager (`NOTIFY_SOCKET`, `WATCHDOG_USEC`) nothing is sent.
+//! **Messages.** `READY=1` when all workers answer, `STOPPING=1` at the signal, `WATCHDOG=1` each
+//! time all workers have answered again. Without a manager (`NOTIFY_SOCKET`, `WATCHDOG_USEC`)
+//! nothing is sent.
 
 use std::{
     env, io,
@@ -32,7 +35,8 @@ const RELEASE_POLL: Duration = Duration::from_millis(20);
 pub struct Passed(Vec<TcpListener>);
 
 impl Passed {
-    /// Takes the sockets, and the variables that announce them, so that no child gets either. To be called before there are other threads.
+    /// Takes the sockets, and the variables that announce them, so that no child gets either. To be
+    /// called before there are other threads.
     pub fn take() -> Self {
         let mut passed = ListenFd::from_env();
         let sockets = (0..passed.len()).filter_map(|index| passed.take_tcp_listener(index).ok().flatten());
@@ -59,7 +63,8 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Takes each address's socket from those that were passed, or binds it and hands it to the manager.
+    /// Takes each address's socket from those that were passed, or binds it and hands it to the
+    /// manager.
     ///
     /// # Errors
     ///
@@ -70,7 +75,7 @@ impl Sockets {
         operator: SocketAddr,
     ) -> Result<Self, (&'static str, SocketAddr, io::Error)> {
         let taken = [public, operator].map(|address| passed.take_at(address));
-        // What is left may be bound to an address that one of these needs.
+        // The remaining sockets may occupy an address that is needed below.
         let had_others = !passed.0.is_empty();
         drop(passed);
         let [taken_public, taken_operator] = taken;

@@ -166,7 +166,7 @@ pub async fn look(app: &App, by: Uploader<'_>, id: &str) -> Result<State, StoreE
     // What the settings allow may have changed since it was kept.
     let Ok(mut sheet) = read(app, by, &upload.file) else { return Ok(State::Gone) };
     bulk::refuse_repeated_codes(&mut sheet.wishes);
-    // What it created isn't in its own way.
+    // Links created by an earlier run of this request don't count as taken.
     let attempt = begun.as_deref().map_or_else(|| Attempt::once(app), |seed| Attempt::again(app, seed));
     bulk::refuse_taken_codes(app, &mut sheet.wishes, &attempt, by.actor).await?;
     let rows = sheet.records.iter().zip(sheet.wishes).map(|(record, wish)| {

@@ -37,7 +37,8 @@ pub struct Arguments {
     /// With --repair: which instances are gone, those that ended this long ago with all their clicks counted
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "30d", requires = "repair")]
     gone_for: Duration,
-    /// Only read the settings and the files that they name; connect to nothing, so this passes while Redis is away
+    /// Only read the settings and the files that they name; connect to nothing, so this passes
+    /// while Redis is away
     #[arg(long, conflicts_with_all = ["repair", "alive", "ready"])]
     settings: bool,
     /// Only ask the running service whether it is alive

@@ -1,8 +1,9 @@
 //! `merlink restore`: takes away again what was taken away after a backup.
 //!
-//! A restored Redis has keys that were revoked since the backup, officers who were suspended, and links that were switched off. The audit files have all of
-//! it. For each key, officer and link their last word holds if Redis is laxer; nothing is ever loosened, so the command may be repeated. What the
-//! files alone can't bring back is counted.
+//! A restored Redis has keys that were revoked since the backup, officers who were suspended, and
+//! links that were switched off. The audit files have all of it. For each key, officer and link
+//! their last word holds if Redis is laxer; nothing is ever loosened, so the command may be
+//! repeated. What the files alone can't bring back is counted.
 
 mod trail;
 
@@ -25,9 +26,11 @@ const BY: Actor = Actor::Operator;
 
 /// After a restore of Redis: revoke, suspend and switch off again what the audit files say
 ///
-/// A Redis that comes back from a backup has lost the revocations, suspensions and switch-offs since. Give all audit files of all nodes, rotated
-/// ones back to the backup too; .gz files are read as they are. Their last word on each key, officer and link holds where Redis is laxer: an officer
-/// who was restored and a link that was switched on again later stay as they are. Nothing is loosened, and doing it again does nothing.
+/// A Redis that comes back from a backup has lost the revocations, suspensions and switch-offs
+/// since. Give all audit files of all nodes, rotated ones back to the backup too; .gz files are
+/// read as they are. Their last word on each key, officer and link holds where Redis is laxer: an
+/// officer who was restored and a link that was switched on again later stay as they are. Nothing
+/// is loosened, and doing it again does nothing.
 ///
 /// Lines that can't be read are named; then the exit code is 1, and everything else is done.
 #[derive(Args)]

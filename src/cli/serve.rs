@@ -16,8 +16,9 @@ pub struct Arguments {}
 pub fn run(_: Arguments, config: Config) -> Result<(), Failure> {
     let passed = Passed::take();
     let log_is_json = log::start(&config.log);
-    // Not `actix_web::rt::System`: its workers keep a sender to the main thread in a thread-local. A worker that ends after the main thread's
-    // thread-locals are gone drops the last sender, which wakes a task through another thread-local that is gone already, and the process aborts.
+    // Not `actix_web::rt::System`: its workers keep a sender to the main thread in a thread-local.
+    // A worker that ends after the main thread's thread-locals are gone drops the last sender,
+    // which wakes a task through another thread-local that is gone already, and the process aborts.
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     let ended = runtime.block_on(server::serve(config, passed));
     // A drop would wait for name lookups, the only work that is left.

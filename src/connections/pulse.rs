@@ -1,4 +1,5 @@
-//! Signs of life of the public port's workers. A worker answers from its own event loop, so an answer shows that the loop turns.
+//! Signs of life of the public port's workers. A worker answers from its own event loop, so an
+//! answer shows that the loop turns.
 
 use std::time::Duration;
 

@@ -38,8 +38,9 @@ use tokio::{
 use super::{Connection, Work, refusal};
 use crate::metrics::ClosedConnection;
 
-/// Connections that the kernel queues while workers are busy, or while a restart has none: four seconds of 1,000 new connections a second. Linux
-/// allows no more unless `net.core.somaxconn` is raised.
+/// Connections that the kernel queues while workers are busy, or while a restart has none: four
+/// seconds of 1,000 new connections a second. Linux allows no more unless `net.core.somaxconn` is
+/// raised.
 const LISTENER_BACKLOG: i32 = 4096;
 /// Most that the dispatcher is given in one turn, when no head ends in it.
 const TURN_BYTES_MAX: usize = 16 * 1024;

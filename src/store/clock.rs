@@ -1,7 +1,8 @@
-//! What time it is by Redis, which all nodes share: links are dated and requests are held by it.
+//! Redis' clock, which all nodes share. Links are dated by it, and leases of requests run by it.
 //!
-//! A node's own clock may be wrong or jump. So it counts from the last time that Redis told it, by a clock that never jumps. Each node asks once a second,
-//! off every path that somebody waits for. Before the first answer, and on an engine that doesn't tell, the node's own clock has to do.
+//! A node's own clock may be wrong or jump. So it counts from the last time that Redis told it, by
+//! a clock that never jumps. Each node asks once a second, off every path that somebody waits for.
+//! Before the first answer, and on an engine that doesn't tell, the node's own clock has to do.
 
 use std::{
     convert::Infallible,

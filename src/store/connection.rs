@@ -131,7 +131,8 @@ impl Connection {
         }
     }
 
-    /// Calls scripts whose keys are on one server, in this order and in one exchange; answers what each answered. Fails with the first that fails.
+    /// Calls scripts whose keys are on one server, in this order and in one exchange; answers what
+    /// each answered. Fails with the first that fails.
     pub async fn run_in_order(&mut self, calls: &[(&Lua, &Cmd)]) -> Result<Vec<Value>, RedisError> {
         let commands = calls.iter().map(|(_, call)| (*call).clone()).collect();
         let mut answers = Vec::with_capacity(calls.len());

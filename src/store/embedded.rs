@@ -42,7 +42,8 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 const POLL: Duration = Duration::from_millis(5);
 /// Between looks at an adopted server, which can't be waited for as a child can.
 const ADOPTED_POLL: Duration = Duration::from_millis(100);
-/// Time for a server to answer anything at all. That it loads its data is an answer; 1 million links load in some 4 s.
+/// Time for a server to answer anything at all. That it loads its data is an answer; 1 million
+/// links load in some 4 s.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Between looks at a server that loads its data, which it interrupts to answer.
 const LOADING_POLL: Duration = Duration::from_millis(50);
@@ -129,7 +130,8 @@ impl Embedded {
     ///
     /// # Errors
     ///
-    /// When a file can't be written, or the server ends while it starts: the message says what to do.
+    /// When a file can't be written, or the server ends while it starts: the message says what to
+    /// do.
     pub async fn start(&mut self) -> Result<(), EmbeddedError> {
         self.revive().await?;
         self.phase.send_replace(Phase::Started);
@@ -159,7 +161,8 @@ impl Embedded {
         Ok(())
     }
 
-    /// Starts the server, and starts it again whenever it dies, until `stop` says so; then shuts it down.
+    /// Starts the server, and starts it again whenever it dies, until `stop` says so; then shuts it
+    /// down.
     ///
     /// # Errors
     ///

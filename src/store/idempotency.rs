@@ -1,9 +1,11 @@
 //! Requests that may be repeated: who is answering one, and what the answer was.
 //!
-//! The first to bring an `Idempotency-Key` writes a record with what the request's effects depend on: a seed for whatever is
-//! drawn by chance, and for the mark by which a repetition knows what was done. While it works it holds the record by a lease. A node that died in the middle leaves a record whose lease runs out;
-//! who takes it over then does the same with the same seed, and finds what was done already. The answer replaces the record's
-//! lease. Each step is one command that compares and writes.
+//! The first to bring an `Idempotency-Key` writes a record with what the request's effects depend
+//! on: a seed for whatever is drawn by chance, and for the mark by which a repetition knows what
+//! was done. While it works it holds the record by a lease. A node that died in the middle leaves a
+//! record whose lease runs out; who takes it over then does the same with the same seed, and finds
+//! what was done already. The answer replaces the record's lease. Each step is one command that
+//! compares and writes.
 //!
 //! Memory is bounded twice. A long answer is kept compressed, up to [`KEPT_BYTES_MAX`], and one beyond that isn't kept. And what is kept for
 //! one officer is counted by the hour: a new request is refused before it begins when the last day's records take all that an officer may

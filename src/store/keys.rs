@@ -163,8 +163,10 @@ pub mod link_field {
     /// Who created it, see [`super::super::Actor`]; perhaps a space and a mark, by which a creation that is sent twice knows itself.
     pub const CREATED_BY: &str = "b";
 
-    /// What the change to `version` was, from 2 on: JSON with `by` (who), `at` (when) and `was` (what the changed fields held before; an
-    /// empty text: nothing). Old values, not new ones, so that a link that never changed isn't stored twice.
+    /// The change to `version`, from 2 on: JSON with `by` (who), `at` (when), `mark` (the change's
+    /// id, by which a repetition finds it; absent from changes by earlier versions) and `was`
+    /// (former values of the changed fields; an empty text: none). Old values, not new ones, so
+    /// that a link that never changed isn't stored twice.
     pub fn history(version: u64) -> String {
         format!("h{version}")
     }

@@ -73,7 +73,8 @@ impl Store {
         Ok(())
     }
 
-    /// Adds these links to their owners' indexes, and to `repaired` how many there were and how many had been missing or wrong.
+    /// Adds these links to their owners' indexes, and to `repaired` how many there were and how
+    /// many had been missing or wrong.
     async fn index(&self, codes: Vec<Code>, repaired: &mut Repaired) -> Result<(), StoreError> {
         let (links, damaged) = self.links_as_they_are(codes).await?;
         repaired.links += links.len() as u64;
@@ -104,7 +105,8 @@ impl Store {
         Ok((links, damaged))
     }
 
-    /// Settles the entries of links in all indexes that they belong to, and makes their owners and tags known.
+    /// Settles the entries of links in all indexes that they belong to, and makes their owners and
+    /// tags known.
     pub(super) async fn index_as_linked(&self, links: &[Link]) -> Result<Settled, StoreError> {
         if links.is_empty() {
             return Ok(Settled::default());

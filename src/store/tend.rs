@@ -1,9 +1,13 @@
-//! The check in the background: it goes through all links, again and again, and adds what their owners' indexes lack.
+//! The check in the background: it goes through all links, again and again, and adds what their
+//! owners' indexes lack.
 //!
-//! Entries get lost where two writes are cut apart: a node dies between a link and its entries, or in a Cluster the shard of an index falls back behind the
-//! shards of the links. Nothing else notices that. One node at a time does it, at a pace that takes Redis about 1 % of a core: some 2,000 links a second.
+//! Entries get lost where two writes are cut apart: a node dies between a link and its entries, or
+//! in a Cluster the shard of an index falls back behind the shards of the links. Nothing else
+//! notices that. One node at a time does it, at a pace that takes Redis about 1 % of a core: some
+//! 2,000 links a second.
 //!
-//! Unlike `check --repair` it leaves alone what isn't derived from links: instances and damaged values.
+//! Unlike `check --repair` it leaves alone what isn't derived from links: instances and damaged
+//! values.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +30,8 @@ const PAUSE_PER_ENTRY: Duration = Duration::from_micros(500);
 /// How long a node has the check without saying that it lives.
 const LEASE: Duration = Duration::from_secs(60);
 const RENEW_AFTER: Duration = Duration::from_secs(20);
-/// Whoever changed a link this recently may not have come to its entries yet: that they are missing is no news.
+/// Whoever changed a link this recently may not have come to its entries yet: that they are missing
+/// is no news.
 const SETTLING: Duration = Duration::from_secs(60);
 
 /// The right to check, as far as this node knows.
@@ -50,9 +55,11 @@ impl Store {
     /// One pass, if it is this node's turn, for as long as it is.
     async fn tend(&self, turn: &mut Turn) -> Result<(), StoreError> {
         let mut scan = self.scan_links().await?;
-        while self.is_turn(turn).await?
-            && let Some(codes) = scan.next(self).await?
-        {
+        loop {
+            if !self.is_turn(turn).await? {
+                return Ok(());
+            }
+            let Some(codes) = scan.next(self).await? else { break };
             self.tend_links(codes).await?;
             sleep(PAUSE).await;
         }
@@ -74,8 +81,8 @@ impl Store {
         Ok(())
     }
 
-    /// Settles the entries of links. Only those of links that nobody has changed lately are counted as missing; but the others are settled too, for whoever
-    /// changed them may have died.
+    /// Settles the entries of links. Only those of links that nobody has changed lately are counted
+    /// as missing; but the others are settled too, for whoever changed them may have died.
     async fn tend_links(&self, codes: Vec<Code>) -> Result<(), StoreError> {
         let now = self.now();
         let is_settling =

@@ -133,7 +133,8 @@ fn check_says_what_it_found() {
     assert!(server.home().redis().is_err(), "a check leaves no Redis behind");
 }
 
-/// What a service manager asks before each start: links in memory redirect without Redis, so its absence is no reason to refuse.
+/// The check that a service manager makes before each start: links in memory redirect without
+/// Redis, so its absence is no reason to refuse.
 #[test]
 fn check_of_settings_alone_asks_no_redis() {
     let home = Home::new().set("redis.url", format!("redis://{}", free_address()));

@@ -1,4 +1,5 @@
-//! From one process to the next: ports stay open, links in memory redirect while Redis loads, and the service manager knows how things are.
+//! From one process to the next: ports stay open, links in memory redirect while Redis loads, and
+//! the service manager knows how things are.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -89,7 +90,8 @@ fn a_restart_refuses_no_connection_and_fails_no_hot_link() {
 struct Visits {
     over: AtomicBool,
     answered: AtomicI64,
-    /// Requests sent on a kept connection just when it was closed. A client repeats them (RFC 9110, section 9.2.2).
+    /// Requests sent on a kept connection just when it was closed. A client repeats them (RFC 9110,
+    /// section 9.2.2).
     repeated: AtomicI64,
     failures: Mutex<Vec<String>>,
     took: Mutex<Vec<Duration>>,
@@ -172,7 +174,8 @@ fn make_links(server: &Server, of: &str, count: u64) {
     }
 }
 
-/// A home whose Redis takes 200 µs to load a key, until [`let_load`]. Each thousand keys it answers that it loads.
+/// A home whose Redis takes 200 µs to load a key, until [`let_load`]. Each thousand keys it answers
+/// that it loads.
 fn slow_to_load() -> Home {
     let home = Home::new();
     let server = program();

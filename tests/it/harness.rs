@@ -92,7 +92,7 @@ pub struct Home {
     settings: BTreeMap<String, String>,
     /// Words before each command: another program that runs it.
     within: Vec<String>,
-    /// What `serve` gets as its standard input.
+    /// Standard input of `serve`.
     stdin: Mutex<Option<OwnedFd>>,
 }
 

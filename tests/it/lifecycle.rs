@@ -36,8 +36,9 @@ fn sigterm_and_sigint_end_the_server_after_the_last_click_is_counted() {
     }
 }
 
-/// The threads of an actix system each hold a sender to the main thread in a thread-local, and may drop it when nothing is left to receive: an abort
-/// after the last click, which no number of stops is sure to meet.
+/// The threads of an actix system each hold a sender to the main thread in a thread-local, and may
+/// drop it when nothing is left to receive: an abort after the last click, which no number of stops
+/// is sure to meet.
 #[test]
 fn no_thread_belongs_to_an_actix_system() {
     let server = Server::start();

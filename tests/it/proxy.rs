@@ -110,15 +110,16 @@ impl Proxy {
         self.faults.delay_ms.store(delay_ms, Ordering::SeqCst);
     }
 
-    /// Holds back so many messages of a hundred, in either direction, for up to `late_max`, as a retransmission does. What follows on the same
-    /// connection waits too.
+    /// Holds back so many messages of a hundred, in either direction, for up to `late_max`, as a
+    /// retransmission does. What follows on the same connection waits too.
     pub fn be_late(&self, percent: u64, late_max: Duration) {
         let late_max_ms = u64::try_from(late_max.as_millis()).expect("a test is short");
         self.faults.late_max_ms.store(late_max_ms, Ordering::SeqCst);
         self.faults.late_percent.store(percent, Ordering::SeqCst);
     }
 
-    /// Holds back the first request that has all of these texts in it, and what follows on its connection.
+    /// Holds back the first request that has all of these texts in it, and what follows on its
+    /// connection.
     pub fn hold_back(&self, texts: &[&str]) {
         *self.faults.held_back() = HeldBack::Awaited(texts.iter().map(|&text| text.to_owned()).collect());
     }
@@ -200,7 +201,8 @@ impl Faults {
         self.held_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request to Redis, after it was held back if it is the one; answers whether it could be sent.
+    /// Sends a request to Redis, after it was held back if it is the one; answers whether it could
+    /// be sent.
     fn deliver(&self, request: &[u8], mut redis: &TcpStream) -> bool {
         let has = |text: &String| request.windows(text.len()).any(|bytes| bytes == text.as_bytes());
         let is_meant = |held: &HeldBack| matches!(held, HeldBack::Awaited(texts) if texts.iter().all(has));

@@ -267,7 +267,8 @@ user merlink on >{MERLINKS_PASSWORD} -@all +@connection +sentinel|get-master-add
         }
     }
 
-    /// Has the replicas copy nothing from now on. They may still take the primary's place, for 20 s.
+    /// Has the replicas copy nothing from now on. They may still take the primary's place, for 20
+    /// s.
     pub fn leave_replicas_behind(&self) {
         for sentinel in &self.sentinels {
             let patience = ["SENTINEL", "SET", "main", "down-after-milliseconds", "2000"];

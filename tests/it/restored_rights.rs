@@ -1,4 +1,5 @@
-//! `merlink restore`: what was revoked, suspended and switched off after a backup, and works again once the backup is back.
+//! `merlink restore`: what was revoked, suspended and switched off after a backup, and works again
+//! once the backup is back.
 
 use std::{
     cell::RefCell,
@@ -207,7 +208,8 @@ fn rotated_and_damaged_files_are_read_as_far_as_they_go_and_what_cant_be_read_is
     let compressed = service.audit(0).with_extension("ndjson.2.gz");
     let mut gzip = GzEncoder::new(File::create(&compressed).expect("is made"), Compression::default());
     gzip.write_all(&fs::read(&rotated).expect("is read")).and_then(|()| gzip.finish()).expect("is compressed");
-    // A torn line, an event of a later version, one that is endless, and good ones behind them: a creation that is repeated undoes nothing.
+    // A torn line, an event of a later version, one that is endless, and good ones behind them: a
+    // creation that is repeated undoes nothing.
     let good = r#"{"at":"2099-01-01T00:00:00.000Z","event":"link.changed","by":"operator","outcome":"unknown","code":"third","version":2,"from":{"state":"active"},"to":{"state":"inactive"}}"#;
     let repeated = r#"{"at":"2099-01-01T20:00:00.000Z","event":"link.created","by":"operator","outcome":"done","code":"third","link":{"state":"active"}}"#;
     let later = good.replace("link.changed", "link.burned");

@@ -1,4 +1,5 @@
-//! A service manager as systemd is one to Merlink: it hears messages, keeps sockets, and passes the public port's to the next process.
+//! A service manager as systemd is one to Merlink: it hears messages, keeps sockets, and passes the
+//! public port's to the next process.
 
 use std::{
     collections::BTreeMap,

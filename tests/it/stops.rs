@@ -1,7 +1,9 @@
-//! Stops at random moments, under everything that strangers and officers send at once. Each must end with exit code 0, leave no Redis behind and
-//! say nothing that isn't in the log's format, as a panic's lines aren't.
+//! Stops at random moments, under everything that strangers and officers send at once. Each must
+//! end with exit code 0, leave no Redis behind and say nothing that isn't in the log's format, as a
+//! panic's lines aren't.
 //!
-//! A thread that outlives the main thread by a moment may use what is gone; that moment comes once in some hundred stops, so there are many.
+//! A thread that outlives the main thread by a moment may use what is gone; that moment comes once
+//! in some hundred stops, so there are many.
 
 use std::{
     net::SocketAddr,

@@ -1,10 +1,14 @@
-//! Many writers and readers on three nodes, while messages are late and processes are killed and frozen: no answer may contradict another.
+//! Many writers and readers on three nodes, while messages are late and processes are killed and
+//! frozen: no answer may contradict another.
 //!
-//! Redis is the model. Each link is tracked: which requests that may change it are under way, and how Redis has it once none is. So for each list it is
-//! known which links stood still meanwhile, and those must be in it once, as they are. A request whose outcome stays unknown leaves its link uncertain until
-//! the end, when everything is quiet and each node must answer exactly what Redis has.
+//! Redis is the model. Each link is tracked: which requests that may change it are under way, and
+//! how Redis has it once none is. So for each list it is known which links stood still meanwhile,
+//! and those must be in it once, as they are. A request whose outcome stays unknown leaves its link
+//! uncertain until the end, when everything is quiet and each node must answer exactly what Redis
+//! has.
 //!
-//! Each link keeps a log of what was asked and answered. A contradiction prints the seed and the last lines of the link's log.
+//! Each link keeps a log of what was asked and answered. A contradiction prints the seed and the
+//! last lines of the link's log.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,8 +60,9 @@ const LINKS_MAX: usize = 1800;
 const LATE_PERCENT: u64 = 3;
 const LATE_MAX: Duration = Duration::from_millis(400);
 const FREEZE_MAX_MS: u64 = 1200;
-/// Rankings and redirects of other nodes follow within a second, or two after a lost connection. The short form waits until no ranking is kept any
-/// more, so that it holds on a machine that stands still.
+/// Rankings and redirects of other nodes follow within a second, or two after a lost connection.
+/// The short form waits until no ranking is kept any more, so that it holds on a machine that
+/// stands still.
 const FOLLOWS_WITHIN: Duration = Duration::from_secs(3);
 const FOLLOWS_SURELY_WITHIN: Duration = Duration::from_secs(12);
 
@@ -182,7 +187,8 @@ struct State {
     is_uncertain: bool,
     /// Begins and ends of requests.
     events: u64,
-    /// As Redis had it when the last request had ended. `None` while that isn't known, and when there is no such link.
+    /// As Redis had it when the last request had ended. `None` while that isn't known, and when
+    /// there is no such link.
     fields: Option<Fields>,
     settled_at: Option<Instant>,
     /// The node that acknowledged the last change.
@@ -218,7 +224,8 @@ struct Pending {
     edit: Edit,
     events: u64,
     before: Option<Fields>,
-    /// The link stood still, so `before` is how it was, and what comes of the request is known beforehand.
+    /// The link stood still, so `before` is how it was, and what comes of the request is known
+    /// beforehand.
     is_foreseen: bool,
 }
 
@@ -382,7 +389,8 @@ impl World {
         Ok(answer)
     }
 
-    /// Repeats a request on any node until it is settled, as docs/api.md tells clients to. `None`: the client has given up.
+    /// Repeats a request on any node until it is settled, as docs/api.md tells clients to. `None`:
+    /// the client has given up.
     fn settle(&self, random: &Random, ask: &Ask) -> Option<(usize, Answer)> {
         // A node that died holds a request for 15 s; nobody waits for that in the short form.
         let patience = if self.is_long { 3 * PATIENCE } else { Duration::from_secs(2) };
@@ -657,7 +665,8 @@ impl<'w> Writer<'w> {
         }
     }
 
-    /// An import by the command, of links as old as those there are, so that parts of indexes are split.
+    /// An import by the command, of links as old as those there are, so that parts of indexes are
+    /// split.
     fn imports(&mut self) {
         let officer = self.any_officer();
         let new = self.new_links(officer, 60 + self.random.below(60));

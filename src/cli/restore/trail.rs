@@ -1,9 +1,11 @@
 //! The last word of audit files on each link, key and officer.
 //!
-//! Every fact is a register: of two entries about it the later wins, by time and then by the link's version. So files may come in any order, and
-//! memory holds one value for each fact, however long the files are. Entries of one file with the same time and version count in the file's order.
+//! Every fact is a register: of two entries about it the later wins, by time and then by the link's
+//! version. So files may come in any order, and memory holds one value for each fact, however long
+//! the files are. Entries of one file with the same time and version count in the file's order.
 //!
-//! `unknown` is the outcome of a change whose answer was lost. It counts when it takes something away, and doesn't when it gives something.
+//! `unknown` is the outcome of a change whose answer was lost. It counts when it takes something
+//! away, and doesn't when it gives something.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,12 +20,14 @@ use serde::{Deserialize, Deserializer};
 
 use crate::domain::{Code, Email, LinkState};
 
-/// The longest entries, creations of links with all fields at their limits, have less than a tenth of it.
+/// The longest entries, creations of links with all fields at their limits, have less than a tenth
+/// of it.
 const LINE_BYTES_MAX: u64 = 1 << 20;
 /// Unreadable lines that are named.
 const UNREADABLE_NAMED_MAX: usize = 1_000;
-/// Subtracted from the time of a creation. A request may be repeated for a day, and each repetition has an entry, which must not undo the changes in between.
-/// The price: a link that was lost, and made again within this time after it was switched off, is switched off.
+/// Subtracted from the time of a creation. A request may be repeated for a day, and each repetition
+/// has an entry, which must not undo the changes in between. The price: a link that was lost, and
+/// made again within this time after it was switched off, is switched off.
 const CREATION_REPEATED_FOR: SignedDuration = SignedDuration::from_hours(48);
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
@@ -33,7 +37,8 @@ pub struct Trail {
     pub links: BTreeMap<Code, LinkFacts>,
     pub keys_created: BTreeSet<String>,
     pub keys_revoked: BTreeSet<String>,
-    /// By mailbox, since a suspension is the whole mailbox's: the address of the last entry, and true if that suspended it.
+    /// By mailbox, since a suspension is the whole mailbox's: the address of the last entry, and
+    /// true if that suspended it.
     pub suspensions: BTreeMap<String, Register<(Email, bool)>>,
     pub invited: BTreeSet<Email>,
     /// Officers' last logout in all browsers.
@@ -295,7 +300,8 @@ impl<T> Default for Register<T> {
     }
 }
 
-/// Reads a line, or the beginning of one that is too long and skips the rest. Returns false at the end.
+/// Reads a line, or the beginning of one that is too long and skips the rest. Returns false at the
+/// end.
 fn next(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     let read = lines.by_ref().take(LINE_BYTES_MAX + 1).read_until(b'\n', line)?;
     if line.len() as u64 > LINE_BYTES_MAX && line.last() != Some(&b'\n') {

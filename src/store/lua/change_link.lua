@@ -1,10 +1,15 @@
--- Changes fields of a link, whatever else others change in it meanwhile. One HSET sets the fields, the version and the history. The message comes first
--- and is kept from replication, for the reasons that create_link.lua gives.
--- KEYS[1] l:{code}   ARGV[1] channel   ARGV[2] code   ARGV[3] by whom   ARGV[4] when, in ms   ARGV[5] mark, like no other change's
--- ARGV[6] the first version that an earlier coming of this change may have made, if not one of the last two   ARGV[7] whose link it must be, empty: anybody's
--- ARGV[8] versions at one of which it must be, each with a comma on both sides, empty: any   ARGV[9...] field, value, ...
--- Answers nothing when there is no such link, else what came of it, the version after this change, when that was, and READ as it was before:
--- 'changed', 'same' (it is so already), 'came' (this change was made before; the version is that change's), 'foreign' (somebody else's), 'stale'.
+-- Changes fields of a link, whatever else others change in it meanwhile. One HSET sets the fields,
+-- the version and the history. The message comes first and is kept from replication, for the
+-- reasons that create_link.lua gives.
+-- KEYS[1] l:{code}   ARGV[1] channel   ARGV[2] code   ARGV[3] by whom   ARGV[4] when, in ms
+-- ARGV[5] mark, like no other change's
+-- ARGV[6] the first version that an earlier coming of this change may have made, if not one of the
+-- last two   ARGV[7] whose link it must be, empty: anybody's
+-- ARGV[8] versions at one of which it must be, each with a comma on both sides, empty: any
+-- ARGV[9...] field, value, ...
+-- Answers nothing when there is no such link, else what came of it, the version after this change,
+-- when that was, and READ as it was before: 'changed', 'same' (it is so already), 'came' (this
+-- change was made before; the version is that change's), 'foreign' (somebody else's), 'stale'.
 local READ = { 't', 'o', 's', 'd', 'm', 'g', 'x', 'q', 'c', 'u', 'v', 'r' }
 local before = redis.call('HMGET', KEYS[1], unpack(READ))
 if not before[1] then

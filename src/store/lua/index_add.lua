@@ -1,6 +1,6 @@
 -- Adds codes to indexes. Begins with parts/index.lua.
--- KEYS indexes   ARGV[1], ARGV[2] as there, then for each index: number of entries, created in ms, code, ...
--- Neighbours in time cost least beside each other: they are one ZADD.
+-- KEYS indexes   ARGV[1], ARGV[2] as there, then for each index: number of entries, created in ms,
+-- code, ... Neighbours in time cost least beside each other: they are one ZADD.
 -- Answers how many entries weren't there before.
 local added = 0
 local at = 3

@@ -1,8 +1,9 @@
--- Makes entries of an index agree with their links as they are at this moment: never with a reading that may be out of date by now.
--- Begins with parts/index.lua.
--- KEYS[1] index   KEYS[2...] l:{code}; none in a Cluster, whose links are on other servers: then none of the entries belongs
--- ARGV[1], ARGV[2] as there   ARGV[3] owner   ARGV[4] tag in lower case, empty for the index of all links
--- then for each link: the time at which an entry of it may stand, in ms, and its code
+-- Makes entries of an index agree with their links as they are at this moment: never with a reading
+-- that may be out of date by now. Begins with parts/index.lua.
+-- KEYS[1] index   KEYS[2...] l:{code}; none in a Cluster, whose links are on other servers: then
+-- none of the entries belongs
+-- ARGV[1], ARGV[2] as there   ARGV[3] owner   ARGV[4] tag in lower case, empty for the index of all
+-- links then for each link: the time at which an entry of it may stand, in ms, and its code
 -- Answers how many entries were added, and how many were removed.
 local owner, tag = ARGV[3], ARGV[4]
 

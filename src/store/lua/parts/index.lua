@@ -1,5 +1,7 @@
--- Parts of an index, see index.rs: what the scripts that write to one share. Every write is absolute and may be repeated.
--- ARGV[1] entries that a part holds at most   ARGV[2] how far before an index's begin a part is opened, in ms
+-- Parts of an index, see index.rs: what the scripts that write to one share. Every write is
+-- absolute and may be repeated.
+-- ARGV[1] entries that a part holds at most   ARGV[2] how far before an index's begin a part is
+-- opened, in ms
 local entries_max, before_ms = tonumber(ARGV[1]), tonumber(ARGV[2])
 
 local function text(number)
@@ -15,7 +17,8 @@ local function open(index, start)
   return start
 end
 
--- Where the part starts that an entry of this time belongs to, and where the next one does; nothing where there is none.
+-- Where the part starts that an entry of this time belongs to, and where the next one does; nothing
+-- where there is none.
 local function find(index, created)
   local last = tonumber(redis.call('ZRANGE', index, -1, -1)[1])
   if not last or created >= last then
@@ -26,8 +29,8 @@ local function find(index, created)
   return tonumber(start), tonumber(following)
 end
 
--- Moves the later half of a full part to one of its own; entries of one millisecond stay together. Answers whether it could: not when all
--- are of one millisecond.
+-- Moves the later half of a full part to one of its own; entries of one millisecond stay together.
+-- Answers whether it could: not when all are of one millisecond.
 local function split(index, start)
   local here = part(index, start)
   local all = redis.call('ZRANGE', here, 0, -1, 'WITHSCORES')
@@ -50,7 +53,8 @@ local function split(index, start)
   return true
 end
 
--- Adds entries, a time and a code each, from one place of a list to another. Answers how many weren't there.
+-- Adds entries, a time and a code each, from one place of a list to another. Answers how many
+-- weren't there.
 local function add(index, entries, at, last)
   local added = 0
   while at <= last do
@@ -91,7 +95,8 @@ local function add(index, entries, at, last)
   return added
 end
 
--- Removes a code that stands at just this time; tells whether it did. A part that is empty goes with its last entry.
+-- Removes a code that stands at just this time; tells whether it did. A part that is empty goes
+-- with its last entry.
 local function remove(index, created, code)
   local start = redis.call('ZRANGE', index, created, '-inf', 'BYSCORE', 'REV', 'LIMIT', 0, 1)[1]
   if not start then
