@@ -336,7 +336,8 @@ impl From<StoreError> for Problem {
         }
         Self::new(
             Kind::Unavailable,
-            "the store doesn't answer; whether a change was made isn't known yet: send the same request again",
+            "the store doesn't answer, so a change may or may not have been made; sent again with the same Idempotency-Key or If-Match, the \
+             request settles it",
         )
         .retry_after(RETRY_AFTER_OUTAGE)
     }
