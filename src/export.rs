@@ -6,6 +6,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 
 use crate::{
     admission,
+    domain::Code,
     metrics::Class,
     rows::write::Writer,
     state::App,
@@ -14,7 +15,9 @@ use crate::{
 
 type State = Option<(Data<App>, LinkWalk, Writer)>;
 
-/// What `writer` makes of the links of a walk, each part in a place of its own. One that breaks off ends in an error, which tells an HTTP client that it lacks something.
+/// The links of a walk as `writer` writes them, each part in a place of its own. A link whose data
+/// are damaged is a row that says so. A stream that breaks off ends in an error, which tells an HTTP
+/// client that it lacks something.
 ///
 /// # Errors
 ///
@@ -24,7 +27,8 @@ pub async fn stream(
     mut walk: LinkWalk,
     mut writer: Writer,
 ) -> Result<impl Stream<Item = Result<Bytes, StoreError>> + 'static, StoreError> {
-    let first = written(&mut writer, &walk.next().await?);
+    let links = walk.next().await?;
+    let first = written(&mut writer, &links, &walk.take_passed_over());
     let rest = stream::unfold(Some((app, walk, writer)), next);
     Ok(stream::once(async { Ok(first) }).chain(rest))
 }
@@ -32,8 +36,13 @@ pub async fn stream(
 async fn next(state: State) -> Option<(Result<Bytes, StoreError>, State)> {
     let (app, mut walk, mut writer) = state?;
     match admission::in_a_place(&app, Class::Bulk, walk.next()).await {
-        Ok(links) if links.is_empty() => None,
-        Ok(links) => Some((Ok(written(&mut writer, &links)), Some((app, walk, writer)))),
+        Ok(links) => {
+            let passed_over = walk.take_passed_over();
+            if links.is_empty() && passed_over.is_empty() {
+                return None;
+            }
+            Some((Ok(written(&mut writer, &links, &passed_over)), Some((app, walk, writer))))
+        }
         Err(error) => {
             match &error {
                 StoreError::Unavailable(_) => tracing::debug!("an export broke off: {error}"),
@@ -44,9 +53,12 @@ async fn next(state: State) -> Option<(Result<Bytes, StoreError>, State)> {
     }
 }
 
-fn written(writer: &mut Writer, links: &[ListedLink]) -> Bytes {
+fn written(writer: &mut Writer, links: &[ListedLink], damaged: &[Code]) -> Bytes {
     for listed in links {
         writer.push(&listed.link, listed.clicks);
+    }
+    for code in damaged {
+        writer.push_damaged(code);
     }
     writer.take().into()
 }

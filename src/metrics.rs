@@ -425,6 +425,7 @@ pub struct Metrics {
     pub data_dir_size_bytes: IntGauge,
     pub clock_offset_seconds: Gauge,
     pub redis_up: IntGauge,
+    pub links_damaged: IntGauge,
     pub redis_unsafe: IntGauge,
     pub redis_memory_bytes: IntGauge,
     pub redis_memory_bytes_max: IntGauge,
@@ -548,6 +549,10 @@ impl Metrics {
             clock_offset_seconds: register
                 .seconds("merlink_clock_offset_seconds", "How far this node's clock is ahead of Redis' one."),
             redis_up: register.gauge("merlink_redis_up", "1 while Redis answers, 0 while it doesn't."),
+            links_damaged: register.gauge(
+                "merlink_links_damaged",
+                "Links that can't be read, by the last check of all of them; 0 on nodes that don't check.",
+            ),
             redis_unsafe: register
                 .gauge("merlink_redis_unsafe", "1 while Redis may lose links, or lacks what Merlink needs."),
             redis_memory_bytes: register

@@ -461,7 +461,11 @@ async fn check_safety(config: &Config, store: &Store, metrics: &Metrics) -> Resu
         Ok(safety) => {
             note_safety(&safety, metrics);
             let refused = safety.refused(&config.redis.allow_unsafe);
-            if refused.is_empty() { Ok(true) } else { Err(ServeError::Unsafe(refused)) }
+            if !refused.is_empty() {
+                return Err(ServeError::Unsafe(refused));
+            }
+            claim_schema(store).await;
+            Ok(true)
         }
         Err(error) if error.is_loading() => Ok(false),
         Err(error) => {
@@ -477,8 +481,19 @@ async fn keep_checking_safety(app: Data<App>, mut is_checked: bool) {
         if let Ok(safety) = app.store.safety().await {
             is_checked = true;
             note_safety(&safety, &app.metrics);
-            app.refuse_redis(!safety.refused(&app.config.redis.allow_unsafe).is_empty());
+            let refused = safety.refused(&app.config.redis.allow_unsafe);
+            app.refuse_redis(!refused.is_empty());
+            if refused.is_empty() {
+                claim_schema(&app.store).await;
+            }
         }
+    }
+}
+
+/// What fails now is done by the next check.
+async fn claim_schema(store: &Store) {
+    if let Err(error) = store.claim_schema().await {
+        tracing::debug!("the schema isn't claimed: {error}");
     }
 }
 

@@ -93,7 +93,7 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
             Err(reason) => print(&format!("weak          traces aren't taken: {reason}")),
         }
     }
-    let (safety, totals, repaired) = with_store(&config, async |store| {
+    let (safety, totals, repaired, damaged) = with_store(&config, async |store| {
         let repaired = match repair {
             Some(gone_for) => {
                 let now = Timestamp::now();
@@ -104,7 +104,11 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
             }
             None => None,
         };
-        Ok((store.safety().await?, store.totals().await?, repaired))
+        let damaged = match &repaired {
+            Some((indexes, ..)) => indexes.damaged.clone(),
+            None => store.damaged_links().await?,
+        };
+        Ok((store.safety().await?, store.totals().await?, repaired, damaged))
     })
     .await?;
     let place = if config.redis.url.is_some() { "redis.url" } else { "merlink's own, in data_dir/redis" };
@@ -118,13 +122,13 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
         ));
         print(&format!("gone          instances {}, {} positions dropped", retired.instances, retired.positions));
         print(&format!("keys          {keys_dropped} dropped, which ended more than 90 days ago"));
-        if repaired.damaged.links > 0 {
-            let reason = format!(
-                "{} links are in no list and no export, because their data are damaged: {}. To see what a link holds: redis-cli HGETALL 'l:{{CODE}}'",
-                repaired.damaged.links, repaired.damaged
-            );
-            dangers.push(Found { danger: None, reason });
-        }
+    }
+    if damaged.links > 0 {
+        let reason = format!(
+            "{} links are in no list, because their data are damaged: {damaged}. To see what a link holds: redis-cli HGETALL 'l:{{CODE}}'",
+            damaged.links
+        );
+        dangers.push(Found { danger: None, reason });
     }
     for weakness in &safety.weaknesses {
         print(&format!("weak          {weakness}"));

@@ -96,19 +96,24 @@ async fn with_store<T>(config: &Config, work: impl AsyncFnOnce(&Store) -> Result
             .ping()
             .await
             .map_err(|error| format!("{error}. Start Redis at {place}, or set redis.url to where it is"))?;
+        store.enter().await?;
         return work(&store).await;
     }
     match DataDirLock::claim(&config.data_dir) {
         Ok(_lock) => {
             let mut embedded = Embedded::new(config, store.clone())?;
             embedded.start().await?;
-            let result = work(&store).await;
+            let result = match store.enter().await {
+                Ok(()) => work(&store).await,
+                Err(reason) => Err(reason.into()),
+            };
             embedded.stop().await;
             result
         }
         // A service is running: its Redis is there, or will be in a moment.
         Err(DataDirError::InUse(_)) => {
             Embedded::wait(config, &store).await?;
+            store.enter().await?;
             work(&store).await
         }
         Err(error) => Err(error.into()),

@@ -144,6 +144,13 @@ impl Target {
         Self(text.into())
     }
 
+    /// Takes back what stands in Redis, as [`Self::from_store`] does. `None` if no browser could
+    /// follow it: no version has written that.
+    pub fn if_followable(text: String) -> Option<Self> {
+        let is_address = text.starts_with(SCHEME) || text.starts_with("http://");
+        (is_address && text.bytes().all(|byte| byte > b' ' && byte != 0x7f)).then(|| Self::from_store(text))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -750,6 +757,21 @@ mod tests {
             let target = Target::from_store(text.to_owned());
             assert_eq!(target.as_str(), text);
             let _ = (target.host(), target.registrable_domain());
+        }
+    }
+
+    #[test]
+    fn what_no_browser_could_follow_is_no_target() {
+        for (text, is_one) in [
+            ("https://example.com/", true),
+            ("http://old.example/", true),
+            ("", false),
+            ("example.com", false),
+            ("javascript:alert(1)", false),
+            ("https://example.com/\r\nSet-Cookie: a=b", false),
+            ("https://example.com/a b", false),
+        ] {
+            assert_eq!(Target::if_followable(text.to_owned()).is_some(), is_one, "{text:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Field, TAG_SEPARATOR, read::BYTE_ORDER_MARK};
-use crate::domain::{Email, Link, Tag};
+use crate::domain::{Code, Email, Link, Tag};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -30,6 +30,9 @@ impl Form {
         }
     }
 }
+
+/// Stands for the state of a link that can't be read.
+const DAMAGED: &str = "damaged";
 
 /// Collects rows until somebody takes what there is.
 pub struct Writer {
@@ -61,6 +64,24 @@ impl Writer {
                 serde_json::to_writer(&mut self.bytes, &Object::of(link, clicks))
                     .expect("a Vec takes everything, and an object is texts and numbers");
                 self.bytes.push(b'\n');
+            }
+        }
+    }
+
+    /// A link that can't be read, as a row that says so. No reader of rows takes it for a link.
+    pub fn push_damaged(&mut self, code: &Code) {
+        match self.form {
+            Form::Csv => push_cells(
+                &mut self.bytes,
+                Field::ALL.map(|field| match field {
+                    Field::Code => code.as_str(),
+                    Field::State => DAMAGED,
+                    _ => "",
+                }),
+            ),
+            Form::Json => {
+                let row = serde_json::json!({ "code": code.as_str(), "state": DAMAGED });
+                self.bytes.extend_from_slice(format!("{row}\n").as_bytes());
             }
         }
     }

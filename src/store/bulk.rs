@@ -159,7 +159,7 @@ impl Store {
             Some(owner) => Source::Owner(OwnerWalk::new(&owner)),
             None => Source::Everybody(Box::default()),
         };
-        LinkWalk { store: self.clone(), source, filter, damaged: Damaged::default() }
+        LinkWalk { store: self.clone(), source, filter, damaged: Damaged::default(), passed_over: Vec::new() }
     }
 }
 
@@ -211,6 +211,7 @@ pub struct LinkWalk {
     source: Source,
     filter: Filter,
     damaged: Damaged,
+    passed_over: Vec<Code>,
 }
 
 enum Source {
@@ -287,11 +288,18 @@ impl LinkWalk {
             let matching = links.into_iter().filter(|link| self.filter.fits(link)).collect();
             let (links, without_clicks) = self.store.with_clicks(matching).await?;
             self.source.passed();
-            self.damaged.add(damaged.into_iter().chain(without_clicks));
+            let passed_over: Vec<Code> = damaged.into_iter().chain(without_clicks).collect();
+            self.damaged.add(passed_over.iter().cloned());
+            self.passed_over.extend(passed_over);
             if !links.is_empty() {
                 return Ok(links);
             }
         }
+    }
+
+    /// The links that were left out since this was last asked.
+    pub fn take_passed_over(&mut self) -> Vec<Code> {
+        std::mem::take(&mut self.passed_over)
     }
 
     /// Links that the walk has left out so far.

@@ -301,6 +301,8 @@ fn commands(scratch: &Scratch) -> Vec<Step> {
         step("SADD", &["SADD", &set, "a"], Value::Int(1)),
         step("SMEMBERS", &["SMEMBERS", &set], Value::Array(vec![text_of("a")])),
         step("ZADD NX", &["ZADD", &sorted, "NX", "1", "a", "2", "b"], Value::Int(2)),
+        step("ZADD GT", &["ZADD", &sorted, "GT", "1", "b"], Value::Int(0)),
+        step("ZSCORE", &["ZSCORE", &sorted, "b"], text_of("2")),
         step("ZRANK", &["ZRANK", &sorted, "b"], Value::Int(1)),
         step(
             "ZRANGE BYSCORE REV",

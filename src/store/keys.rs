@@ -17,7 +17,9 @@
 //! | `keys:ended:{email}` | sorted set | ids of an officer's revoked and expired keys by the time they ended, in ms. A hint, as above |
 //! | `idempotency:{<asker>:<hash>}` | string, a day | a request that may be repeated, see `idempotency.rs` |
 //! | `idempotency:index-check` | string, expires | which node checks the indexes at present, see `tend.rs`. Below `idempotency:`, which Redis users that are in place may use |
+//! | `idempotency:index-check:damaged` | string, expires | the damaged links that its last pass met, as JSON, see `tend.rs` |
 //! | `idempotency:of:{email}` | string, a day | bytes that such requests of an officer take, by the hour: `<hours since 1970>:<bytes>`, separated by spaces |
+//! | `session:schema` | sorted set | `needed`: the number of the schema that a program must know, see `schema.rs`. Below `session:`, as above |
 //! | `session:{id}` | string, expires | who is logged in, since when, and the generation of their sessions, as JSON; `id` is a hash of what the browser holds |
 //! | `session:of:{email}` | string | the generation of an officer's sessions: those of any other are over. Absent: the empty one |
 //! | `otp:{browser}` | string, expires | what a browser may log in with, see `logins.rs`; `browser` is a hash of what it holds |
@@ -43,10 +45,13 @@ use crate::domain::{Click, Code, Device, Email, Tag};
 
 pub const ACCOUNTS: &str = "accounts";
 pub const SUSPENDED: &str = "session:suspended";
+pub const SCHEMA: &str = "session:schema";
+pub const SCHEMA_NEEDED: &str = "needed";
 pub const INSTANCES: &str = "instances";
 pub const GUESSES: &str = "guesses";
 pub const SERVICE_KEY: &str = "service-key";
 pub const INDEX_CHECK: &str = "idempotency:index-check";
+pub const DAMAGED_LINKS: &str = "idempotency:index-check:damaged";
 pub const LINKS_CHANNEL: &str = "merlink:links";
 
 pub fn link(code: &str) -> String {

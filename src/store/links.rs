@@ -599,7 +599,9 @@ fn decode<'a>(code: &Code, field: impl Fn(&str) -> Option<&'a str>) -> Result<Li
     let created_at = time(link_field::CREATED)?.ok_or_else(|| corrupt("no time of creation"))?;
     Ok(Link {
         code: code.clone(),
-        target: Target::from_store(text(link_field::TARGET).ok_or_else(|| corrupt("no target"))?.to_owned()),
+        target: text(link_field::TARGET)
+            .and_then(|target| Target::if_followable(target.to_owned()))
+            .ok_or_else(|| corrupt("no target that is a web address"))?,
         owner: Email::from_store(text(link_field::OWNER).ok_or_else(|| corrupt("no owner"))?.to_owned()),
         state: decode_state(text(link_field::STATE)),
         description: Description::from_store(text(link_field::DESCRIPTION).unwrap_or_default().to_owned()),

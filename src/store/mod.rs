@@ -28,6 +28,7 @@ mod repair;
 mod resolve;
 mod safety;
 mod scan;
+mod schema;
 mod sentinel;
 mod sessions;
 mod statistics;

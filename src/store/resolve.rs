@@ -137,7 +137,8 @@ fn decode(key: &str, fields: Fields) -> Result<Option<Resolved>, StoreError> {
         ),
     };
     Ok(Some(Resolved {
-        target: Target::from_store(target),
+        target: Target::if_followable(target)
+            .ok_or_else(|| StoreError::Corrupt(format!("{key}: a target that is no web address")))?,
         state: decode_state(state.as_deref()),
         expires_at,
         forward_query: forward_query.as_deref() == Some("1"),

@@ -79,30 +79,6 @@ fn an_export_and_a_repair_that_leave_links_out_name_them_and_fail() {
 }
 
 #[test]
-fn what_a_later_version_may_have_written_opens_no_link_and_hides_none() {
-    let server = Server::start();
-    let amy = server.program("amy@agency.gov.sg");
-    for code in ["state", "source"] {
-        amy.creates(&json!({"code": code, "target_url": TARGET}));
-    }
-    let mut redis = server.redis();
-    for (key, field, value) in [("l:{state}", "s", "2"), ("l:{source}", "r", "pigeon")] {
-        cmd("HSET").arg(key).arg(field).arg(value).exec(&mut redis).expect("Redis obeys");
-    }
-    assert_eq!(server.follow("state").status, 410, "an unknown state is not active");
-    server.follow("source").assert_redirects("an unknown source", TARGET);
-    assert_eq!(
-        (amy.link("state")["state"].as_str(), amy.link("source")["source"].as_str()),
-        (Some("inactive"), Some("other"))
-    );
-    amy.changes("state", &json!({"description": "edited"}));
-    let state: String = cmd("HGET").arg("l:{state}").arg("s").query(&mut redis).expect("Redis reads");
-    assert_eq!(state, "2", "a change of something else leaves the state as it is");
-    let exported = server.home().run(&["link", "export"]);
-    assert_eq!(exported.assert_code(0).stdout.lines().count(), 3, "a header and both: {}", exported.stdout);
-}
-
-#[test]
 fn the_code_of_a_damaged_link_is_taken() {
     let (server, key) = server_with_damaged_links();
     for code in DAMAGED {

@@ -81,6 +81,7 @@ mod histories;
 mod hostile;
 mod instances;
 mod lifecycle;
+mod newer_data;
 mod nodes;
 mod officers;
 mod outage;

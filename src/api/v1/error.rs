@@ -98,9 +98,10 @@ impl Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyRequests(wait) => Some(*wait),
-            Self::Store(_) => Some(RETRY_AFTER_OUTAGE),
+            Self::Store(StoreError::Unavailable(_)) => Some(RETRY_AFTER_OUTAGE),
             Self::Crowded(crowded) => Some(crowded.retry_after()),
-            Self::MalformedBody
+            Self::Store(StoreError::Corrupt(_))
+            | Self::MalformedBody
             | Self::BodyTooLarge
             | Self::BodyTooSlow
             | Self::BodyEncoded
@@ -130,7 +131,8 @@ impl ResponseError for Error {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyEncoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyRequests(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Store(_) | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Store(StoreError::Corrupt(_)) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Store(StoreError::Unavailable(_)) | Self::Crowded(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 

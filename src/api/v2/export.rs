@@ -17,7 +17,7 @@ use crate::{
 ///
 /// All of yours, or with the scope `admin` everybody's, from the oldest on, in the columns that a batch takes. As CSV, cells that a
 /// spreadsheet would take for a formula have an apostrophe before them, which the batch takes off. An export that breaks off ends without
-/// its last chunk, which HTTP clients report.
+/// its last chunk, which HTTP clients report. A link that can't be read is a row with its code and the state `damaged`.
 #[utoipa::path(
     get, path = "/export", operation_id = "export_links", tag = "bulk", security(("key" = ["links:read"])),
     params(("Accept" = Option<String>, Header, description = "text/csv, or else application/x-ndjson")),

@@ -92,7 +92,7 @@ impl Replay {
         }
     }
 
-    /// Answers as before, or does the work and keeps its answer. An outage is no answer: who repeats the request then has it done.
+    /// Answers as before, or does the work and keeps its answer. An outage and damaged data are no answer: who repeats the request then has it done.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Replay {
         let late = || Err(Problem::new(Kind::Unavailable, "it took too long").retry_after(RETRY_AFTER));
         let result = timeout(WORK_TIME_MAX, work(&attempt)).await.unwrap_or_else(|_| late());
         let response = match result {
-            Err(problem) if problem.kind == Kind::Unavailable => {
+            Err(problem) if matches!(problem.kind, Kind::Unavailable | Kind::Damaged) => {
                 let _ = call.app.store.leave_request(held).await;
                 return Err(problem);
             }

@@ -22,6 +22,7 @@ pub enum Kind {
     BatchRefused,
     RateLimited,
     IdempotencyQuota,
+    Damaged,
     Unavailable,
     Overloaded,
 }
@@ -35,7 +36,7 @@ struct Entry {
 }
 
 impl Kind {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Malformed,
         Self::Unauthorized,
         Self::Forbidden,
@@ -53,6 +54,7 @@ impl Kind {
         Self::BatchRefused,
         Self::RateLimited,
         Self::IdempotencyQuota,
+        Self::Damaged,
         Self::Unavailable,
         Self::Overloaded,
     ];
@@ -94,6 +96,7 @@ impl Kind {
             Self::BatchRefused => &BATCH_REFUSED,
             Self::RateLimited => &RATE_LIMITED,
             Self::IdempotencyQuota => &IDEMPOTENCY_QUOTA,
+            Self::Damaged => &DAMAGED,
             Self::Unavailable => &UNAVAILABLE,
             Self::Overloaded => &OVERLOADED,
         }
@@ -230,6 +233,14 @@ static IDEMPOTENCY_QUOTA: Entry = Entry {
              take 32 MiB, or what the operator allows. Send the request without an Idempotency-Key, or wait for as long as \
              \"Retry-After\" says. The answer to one batch takes less than those to its rows one by one. Requests that were answered are \
              replayed as before.",
+};
+
+static DAMAGED: Entry = Entry {
+    name: "damaged",
+    status: StatusCode::INTERNAL_SERVER_ERROR,
+    title: "What is stored can't be read",
+    advice: "Another program wrote to the store, or a later version of this one. Nothing was changed. Sending the request again is of no \
+             use before the operators have mended it: tell them the \"request_id\". Whatever else is stored goes on working.",
 };
 
 static UNAVAILABLE: Entry = Entry {

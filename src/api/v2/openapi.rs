@@ -104,7 +104,7 @@ fn leave_out_null(operation: &mut Operation) {
 fn add_refusals(path: &str, operation: &mut Operation) {
     let mut kinds = vec![Kind::Unauthorized, Kind::Forbidden, Kind::RateLimited, Kind::Unavailable];
     if path.contains('{') {
-        kinds.push(Kind::NotFound);
+        kinds.extend([Kind::NotFound, Kind::Damaged]);
     }
     if operation.request_body.is_some() || operation.parameters.is_some() {
         kinds.push(Kind::Validation);

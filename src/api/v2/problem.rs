@@ -332,7 +332,10 @@ impl From<StoreError> for Problem {
         match &error {
             // While Redis is away every request meets it; the watch has said so once already.
             StoreError::Unavailable(_) => tracing::debug!("{error}"),
-            StoreError::Corrupt(_) => tracing::error!("{error}"),
+            StoreError::Corrupt(_) => {
+                tracing::error!("{error}");
+                return Self::new(Kind::Damaged, "what the request asks for is stored, but its data are damaged");
+            }
         }
         Self::new(
             Kind::Unavailable,
