@@ -158,6 +158,8 @@ impl Walk {
             self.behind = Some(last);
             let range = match self.direction {
                 Direction::NewestFirst => Range { from: last.to_string(), to: first },
+                // The last part may be split before it is read, and nothing comes after it.
+                Direction::OldestFirst if self.ended => Range { from: first, to: "+inf".to_owned() },
                 Direction::OldestFirst => Range { from: first, to: last.to_string() },
             };
             let mut entries = store.read_parts(&self.index, starts, &range).await?;
