@@ -2,37 +2,32 @@
 //! operator's, so that a host which turns bad is blocked without a release or a restart.
 
 use std::{
-    fs, io,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use crate::{
     config::Config,
-    domain::{HostNames, TargetRules},
-    watched_file,
+    domain::{HostName, HostNames, TargetRules},
+    watched_file::{self, Unusable},
 };
 
 pub struct Targets {
     rules: RwLock<Arc<TargetRules>>,
 }
 
-/// `targets.blocked_file`: hosts, one a line.
-pub struct BlockedFile {
-    pub hosts: HostNames,
-    /// Lines that block nothing, for people.
-    pub mistakes: Vec<String>,
-}
-
-impl BlockedFile {
-    /// # Errors
-    ///
-    /// When the file can't be read.
-    pub fn read(path: &Path) -> io::Result<Self> {
-        // A comment in another encoding must not keep a host from being blocked.
-        let (hosts, mistakes) = HostNames::parse(&String::from_utf8_lossy(&fs::read(path)?));
-        Ok(Self { hosts, mistakes })
-    }
+/// Reads `targets.blocked_file`: hosts, one a line.
+///
+/// # Errors
+///
+/// When the file, or one of its lines, can't be read.
+pub fn read_blocked(path: &Path) -> Result<HostNames, Unusable> {
+    let mut hosts = HostNames::default();
+    watched_file::read_lines(path, |entry| {
+        hosts.insert(HostName::pasted(entry).map_err(|reason| reason.to_string())?);
+        Ok(())
+    })?;
+    Ok(hosts)
 }
 
 impl Targets {
@@ -50,8 +45,8 @@ impl Targets {
     ///
     /// # Errors
     ///
-    /// When it can't be read; then the rules stay as they are.
-    pub fn load(&self, config: &Config) -> io::Result<()> {
+    /// When the file, or one of its lines, can't be read. The former rules stay in force.
+    pub fn load(&self, config: &Config) -> Result<(), Unusable> {
         let rules = Arc::new(rules(config)?);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
         Ok(())
@@ -71,19 +66,15 @@ fn settings_alone(config: &Config) -> TargetRules {
     }
 }
 
-/// The rules of the settings and of `targets.blocked_file`. Logs the file's mistakes.
+/// Returns the rules of the settings and of `targets.blocked_file`.
 ///
 /// # Errors
 ///
-/// When `targets.blocked_file` can't be read.
-pub fn rules(config: &Config) -> io::Result<TargetRules> {
+/// When `targets.blocked_file`, or one of its lines, can't be read.
+pub fn rules(config: &Config) -> Result<TargetRules, Unusable> {
     let mut rules = settings_alone(config);
     if let Some(path) = &config.targets.blocked_file {
-        let BlockedFile { hosts, mistakes } = BlockedFile::read(path)?;
-        rules.blocked.add(hosts);
-        for mistake in mistakes {
-            tracing::warn!("targets.blocked_file: {mistake}");
-        }
+        rules.blocked.add(read_blocked(path)?);
     }
     Ok(rules)
 }

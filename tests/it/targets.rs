@@ -155,8 +155,13 @@ fn an_operator_extends_the_lists_without_a_restart() {
     for allowed in ["https://agency.app.link/x", "https://a.newtld/x", "https://bad.example/x"] {
         assert_eq!(create(allowed), 200, "{allowed}");
     }
-    server.home().write("blocked.txt", "bad.example # reported\nhttps://no.host/x\n");
-    server.expect_log("targets.blocked_file: line 2 is skipped");
+    server.home().write("blocked.txt", "bad.example # reported\n*.no.host\n");
+    server.expect_log("targets.blocked_file line 2: not a host name");
+    eventually("the mistake is logged", || {
+        server.log().iter().any(|line| line.contains("The list from before stays in force")).then_some(())
+    });
+    assert_eq!(create("https://www.casino.example/x"), 400, "half a list is none");
+    server.home().write("blocked.txt", "https://Bad.example/and/more # reported\n");
     eventually("the file is read again", || (create("https://bad.example/x") == 400).then_some(()));
     assert_eq!(create("https://www.casino.example/x"), 200);
     std::fs::remove_file(server.home().path().join("blocked.txt")).expect("it was there");
@@ -173,8 +178,11 @@ fn a_file_of_blocked_hosts_is_looked_at_by_check_and_one_that_is_missing_stops_t
     let path = home.write("blocked.txt", "casino.example\nhttps://bad.example\n").display().to_string();
     let home = home.set("targets.blocked_file", &path);
     let ran = home.run(&["check"]);
-    ran.assert_code(0);
-    assert!(ran.stdout.contains("targets' hosts 1, by") && ran.stdout.contains("line 2 is skipped"), "{ran}");
+    assert!(ran.assert_code(0).stdout.contains("targets' hosts 2, by"), "{ran}");
+    home.write("blocked.txt", "casino.example\n*.bad.example\n");
+    for command in [&["check"][..], &["serve"], &["link", "import", "-", "--owner", AMY]] {
+        home.run(command).assert_code(1).assert_names(&["targets.blocked_file", &path, "line 2: not a host name"]);
+    }
     std::fs::remove_file(&path).expect("it was there");
     for command in [&["check"][..], &["serve"], &["link", "import", "-", "--owner", AMY]] {
         home.run(command).assert_code(1).assert_names(&["targets.blocked_file", &path]);
