@@ -8,7 +8,12 @@
 //! An error that will pass (memory or disk full, a failover under way) is no missing ability: a node that starts in the midst of an outage
 //! must be able to redirect. The trial is then repeated by the next safety check.
 
-use std::{collections::BTreeMap, fmt, ops::RangeInclusive, sync::PoisonError};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::RangeInclusive,
+    sync::PoisonError,
+};
 
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, Value, cmd, from_redis_value};
 use tokio::time::timeout;
@@ -25,6 +30,9 @@ use crate::metrics::Operation;
 
 /// Scripts rely on ACL rules for subcommands, and `config/redis.conf` on settings, that came with 7.0.
 const REDIS_MAJOR_MIN: u32 = 7;
+
+/// Keys of the clean-up, at least. No other step has as many.
+const CLEAN_UP_KEYS_MIN: usize = 4;
 
 /// Characters of an engine's error that are passed on.
 const REASON_CHARS_MAX: usize = 300;
@@ -72,10 +80,79 @@ impl fmt::Display for Engine {
 pub struct Trial {
     /// Failed steps that Merlink can't work without, with the engine's reason.
     pub missing: Vec<String>,
+    /// Rights that Redis' user for Merlink lacks.
+    pub denied: Denied,
     /// Missing functions that Merlink does without.
     pub without: Vec<String>,
     /// Steps that couldn't be tried at present, and why.
     pub untried: Vec<String>,
+}
+
+/// Rights that an ACL denies to Merlink's user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Denied {
+    /// Primaries of a Cluster that deny something.
+    servers: BTreeSet<String>,
+    /// In the ACL's own words: `+zadd`, `~mails:*`, `&merlink:links`. Engines don't name every
+    /// right.
+    rights: BTreeSet<String>,
+    /// Steps that failed for want of them.
+    steps: BTreeSet<&'static str>,
+}
+
+impl Denied {
+    /// Adds what `error` denies of this step. `false` if it is another error.
+    fn add(&mut self, step: &Step, error: &RedisError) -> bool {
+        let text = error.to_string();
+        // Within a script, Redis says "ERR The user executing the script can't …", and Valkey "ERR
+        // ACL failure in script: …".
+        let is_denied =
+            error.code() == Some("NOPERM") || text.contains("executing the script") || text.contains("ACL failure");
+        if !is_denied {
+            return false;
+        }
+        if let Some((_, rest)) = text.split_once("run the '") {
+            self.rights.extend(rest.split_once('\'').map(|(command, _)| format!("+{command}")));
+        } else if text.contains("channel") {
+            self.rights.insert(format!("&{LINKS_CHANNEL}"));
+        } else if text.contains("key") {
+            let keys: Vec<String> = step.keys().collect();
+            // The clean-up is about all keys. The steps before it name those that are denied.
+            if keys.len() >= CLEAN_UP_KEYS_MIN {
+                return true;
+            }
+            self.rights.extend(keys.into_iter().map(|key| format!("~{key}")));
+        }
+        self.steps.insert(step.what);
+        true
+    }
+
+    fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// One sentence about all of it. `None` if nothing is denied.
+    pub fn sentence(&self) -> Option<String> {
+        fn list<'w>(words: impl Iterator<Item = &'w str>) -> String {
+            words.collect::<Vec<_>>().join(", ")
+        }
+        if self.is_empty() {
+            return None;
+        }
+        let mut servers = list(self.servers.iter().map(String::as_str));
+        if !servers.is_empty() {
+            servers.push_str(": ");
+        }
+        let rights = match list(self.rights.iter().map(String::as_str)) {
+            none if none.is_empty() => String::new(),
+            rights => format!(" {rights}"),
+        };
+        Some(format!(
+            "{servers}Merlink's user lacks the rights{rights} for {}. Load deploy/redis-acl.conf of this version on every Redis server, \
+             replicas too.",
+            list(self.steps.iter().copied())
+        ))
+    }
 }
 
 impl Store {
@@ -98,7 +175,10 @@ impl Store {
         match subscribed.await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) if is_lasting_for_subscriptions(&error) => {
-                tried.missing.push(reason("SUBSCRIBE over RESP3", &error));
+                let step = step("SUBSCRIBE", &["SUBSCRIBE", LINKS_CHANNEL], Value::Nil);
+                if !tried.denied.add(&step, &error) {
+                    tried.missing.push(reason("SUBSCRIBE over RESP3", &error));
+                }
             }
             Ok(Err(error)) => tried.untried.push(reason("SUBSCRIBE", &error)),
             Err(_) => tried.untried.push("SUBSCRIBE: no answer".to_owned()),
@@ -115,6 +195,11 @@ impl Trial {
     fn add(&mut self, other: Self, shard: &str) {
         let of_shard = |reason: String| if shard.is_empty() { reason } else { format!("{shard}: {reason}") };
         self.missing.extend(other.missing.into_iter().map(of_shard));
+        if !shard.is_empty() && !other.denied.is_empty() {
+            self.denied.servers.insert(shard.to_owned());
+        }
+        self.denied.rights.extend(other.denied.rights);
+        self.denied.steps.extend(other.denied.steps);
         self.without.extend(other.without.into_iter().map(of_shard));
         self.untried.extend(other.untried.into_iter().map(of_shard));
     }
@@ -167,6 +252,17 @@ struct Step {
     expected: Option<Value>,
 }
 
+impl Step {
+    /// Patterns of the scratch keys in it, as `l:*`.
+    fn keys(&self) -> impl Iterator<Item = String> {
+        let words = self.command.args_iter().filter_map(|word| match word {
+            redis::Arg::Simple(word) => std::str::from_utf8(word).ok(),
+            _ => None,
+        });
+        words.filter_map(|word| Some(format!("{}:*", word.split_once(":{!")?.0)))
+    }
+}
+
 async fn try_shard(redis: &mut Connection, shard: &Shard) -> Result<Trial, RedisError> {
     let mut steps = Vec::new();
     if matches!(redis, Connection::Node(_)) {
@@ -189,6 +285,7 @@ async fn try_shard(redis: &mut Connection, shard: &Shard) -> Result<Trial, Redis
     let mut wrong = Vec::new();
     for (step, answer) in steps.iter().zip(answers) {
         match (answer.extract_error(), &step.expected) {
+            (Err(error), _) if tried.denied.add(step, &error) => {}
             (Err(error), _) if is_lasting(&error) => tried.missing.push(reason(step.what, &error)),
             // One of many commands that a full memory, say, refuses.
             (Err(error), _) if tried.untried.is_empty() => tried.untried.push(reason(step.what, &error)),
@@ -199,7 +296,7 @@ async fn try_shard(redis: &mut Connection, shard: &Shard) -> Result<Trial, Redis
         }
     }
     // After an error a wrong answer shows nothing: an earlier step may have failed.
-    if tried.missing.is_empty() && tried.untried.is_empty() {
+    if tried.missing.is_empty() && tried.denied.is_empty() && tried.untried.is_empty() {
         tried.missing = wrong;
     }
     if has_set_repl == Some(Value::Int(0)) {

@@ -101,11 +101,17 @@ pub enum StoreError {
 /// The reason while Redis reads its data after a start: it takes connections, and refuses every
 /// command that needs data.
 const LOADING: &str = "it still reads its data from the disk";
+const LOGIN_REFUSED: &str = "it refuses the user or the password in redis.url";
 
 impl StoreError {
     /// True if Redis is there and will answer once it has read its data.
     pub fn is_loading(&self) -> bool {
         matches!(self, Self::Unavailable(reason) if reason == LOADING)
+    }
+
+    /// True if Redis is there, and wants another user or password.
+    pub fn is_login_refused(&self) -> bool {
+        matches!(self, Self::Unavailable(reason) if reason == LOGIN_REFUSED)
     }
 
     /// A word for it, that traces have.
@@ -134,6 +140,15 @@ fn unless_damaged<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreErro
     }
 }
 
+/// Reads what the settings say of Redis, and the files that they name. Connects to nothing.
+///
+/// # Errors
+///
+/// When a setting can't be used.
+pub fn check_settings(config: &Config) -> Result<(), StoreSettingsError> {
+    Connector::new(config).map(drop)
+}
+
 /// The settings say of Redis what can't be.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -143,6 +158,11 @@ impl From<RedisError> for StoreError {
     fn from(error: RedisError) -> Self {
         if error.code() == Some("LOADING") {
             return Self::Unavailable(LOADING.to_owned());
+        }
+        let is_login_refused =
+            error.kind() == ErrorKind::AuthenticationFailed || matches!(error.code(), Some("WRONGPASS" | "NOAUTH"));
+        if is_login_refused {
+            return Self::Unavailable(LOGIN_REFUSED.to_owned());
         }
         // What can't be read as what it should be is `Parse` to the client: a version that is no number, a text that isn't UTF-8.
         let misread = matches!(error.kind(), ErrorKind::UnexpectedReturnType | ErrorKind::Parse)

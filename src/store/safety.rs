@@ -22,6 +22,8 @@ pub struct Safety {
     pub dangers: Vec<Found>,
     /// What weakens the promise without breaking it.
     pub weaknesses: Vec<String>,
+    /// Settings of Redis that can't be read.
+    pub unknown: Vec<String>,
     /// Functions that the engine lacks and Merlink does without.
     pub without: Vec<String>,
     /// Of all primaries together: what they use, and what they may use.
@@ -86,7 +88,8 @@ impl Safety {
     /// Says of which server of a Cluster this is.
     fn at(mut self, primary: &Primary) -> Self {
         if let Primary::OfCluster { host, port } = primary {
-            let reasons = self.dangers.iter_mut().map(|found| &mut found.reason).chain(&mut self.weaknesses);
+            let sentences = self.weaknesses.iter_mut().chain(&mut self.unknown);
+            let reasons = self.dangers.iter_mut().map(|found| &mut found.reason).chain(sentences);
             for reason in reasons {
                 reason.insert_str(0, &format!("{host}:{port}: "));
             }
@@ -100,6 +103,7 @@ impl Safety {
         self.engines.dedup();
         self.dangers.extend(other.dangers);
         self.weaknesses.extend(other.weaknesses);
+        self.unknown.extend(other.unknown);
         self.memory_bytes += other.memory_bytes;
         self.memory_bytes_max += other.memory_bytes_max;
         self
@@ -107,6 +111,9 @@ impl Safety {
 
     fn and_tried(mut self, tried: Trial) -> Self {
         let engines = self.engines.join(", ");
+        if let Some(denied) = tried.denied.sentence() {
+            self.dangers.push(Found { danger: None, reason: denied });
+        }
         self.dangers.extend(tried.missing.into_iter().map(|missing| Found {
             danger: None,
             reason: format!(
@@ -173,6 +180,12 @@ fn judge(info: &str, fsync: Option<&str>) -> Safety {
             "Redis can't write its append-only file. See its log and its disk".to_owned(),
         );
     }
+    if is_persisted && fsync.is_none() {
+        safety.unknown.push(
+            "appendfsync, since Merlink's user may not run CONFIG GET. Set it to always, or Redis may lose the last second of links when it dies."
+                .to_owned(),
+        );
+    }
     if is_persisted && let Some(lazy) = fsync.filter(|fsync| *fsync != "always") {
         safety.weaknesses.push(format!(
             "Redis may lose the last second of links when it dies: appendfsync is {lazy}. Set it to always; redirects don't write to Redis."
@@ -192,7 +205,8 @@ mod tests {
     fn the_shipped_settings_are_safe() {
         let safety = judge(SAFE, Some("always"));
         assert_eq!(safety, Safety { engines: vec!["Redis 7.0.15".to_owned()], ..Safety::default() });
-        assert_eq!(judge(SAFE, None).weaknesses.len(), 0);
+        let silent = judge(SAFE, None);
+        assert_eq!((silent.weaknesses.len(), silent.unknown.len()), (0, 1), "{silent:?}");
     }
 
     #[test]
