@@ -7,9 +7,11 @@
 mod redis_url;
 mod settings;
 mod site;
+mod together;
 mod traces;
 
 use std::{
+    collections::BTreeMap,
     fmt, fs, io,
     net::SocketAddr,
     ops::RangeInclusive,
@@ -22,7 +24,7 @@ use jiff::tz::TimeZone;
 use url::Url;
 
 use crate::domain::{Email, EmailDomains, HostName, HostNames};
-use settings::{DURATION_HINT, Settings, bytes, in_range, non_empty, parsed};
+use settings::{DURATION_HINT, Settings, Source, bytes, in_range, non_empty, parsed};
 
 pub use redis_url::{Host, Hosts, RedisUrl};
 pub use settings::duration;
@@ -50,6 +52,27 @@ pub struct Config {
     pub audit: Audit,
     pub log: Log,
     pub traces: Traces,
+    /// All settings as they were set.
+    pub in_force: InForce,
+    /// Settings that are allowed and don't do what they seem to do, or are dangerous. One sentence
+    /// each.
+    pub weaknesses: Vec<String>,
+}
+
+/// Each setting's value as TOML, without secrets, and its origin.
+#[derive(Clone, Debug, Default)]
+pub struct InForce(BTreeMap<String, (String, Origin)>);
+
+/// The layer that a setting comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Default,
+    File {
+        path: String,
+        line: usize,
+    },
+    /// The variable's name.
+    Environment(String),
 }
 
 #[derive(Clone, Debug)]
@@ -153,6 +176,8 @@ pub struct Limits {
     pub api_per_minute: u32,
     /// At least `api_per_minute`. 0: no limit.
     pub officer_per_minute: u32,
+    /// As it was set.
+    officer_per_minute_set: u32,
     /// 0: no limit.
     pub misses_per_minute: u32,
     /// 0: no limit.
@@ -214,8 +239,12 @@ pub enum LogFormat {
 
 /// Every mistake found in the settings, one sentence each.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct ConfigError(pub Vec<String>);
+#[error("{}", .mistakes.join("\n"))]
+pub struct ConfigError {
+    pub mistakes: Vec<String>,
+    /// Found beside them; see [`Config::weaknesses`].
+    pub weaknesses: Vec<String>,
+}
 
 impl Config {
     /// Reads the settings of this process.
@@ -232,19 +261,27 @@ impl Config {
 
     fn from_layers(file: Option<&Path>, env: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut settings = Settings::default();
-        settings.add_toml(DEFAULTS, "config/merlink.toml");
+        settings.add_toml(DEFAULTS, Source::BuiltIn);
         if let Some(path) = file {
             match fs::read_to_string(path) {
-                Ok(text) => settings.add_toml(&text, &path.display().to_string()),
-                Err(error) => settings.problem(format!("{}: can't be read: {error}", path.display())),
+                Ok(text) => settings.add_toml(&text, Source::File(&path.display().to_string())),
+                Err(error) => settings.incomplete(format!("{}: can't be read: {error}", path.display())),
             }
         }
         settings.add_env(env);
-        let config = Self::read(&mut settings);
+        let mut config = Self::read(&mut settings);
+        if let (Some(config), Some(refused)) = (&mut config, settings.refused()) {
+            let found = together::Findings::of(config, refused);
+            for mistake in found.mistakes {
+                settings.problem(mistake);
+            }
+            config.weaknesses = found.weaknesses;
+        }
         settings.finish(config)
     }
 
     fn read(settings: &mut Settings) -> Option<Self> {
+        let in_force = settings.in_force();
         let data_dir = settings.take("data_dir", "the path of a folder", |text| non_empty(text).map(PathBuf::from));
         let site = Site::read(settings);
         let public = Public::read(settings);
@@ -278,7 +315,46 @@ impl Config {
             audit: audit?,
             log: log?,
             traces: traces?,
+            in_force,
+            weaknesses: Vec::new(),
         })
+    }
+}
+
+impl InForce {
+    pub fn origin(&self, key: &str) -> &Origin {
+        self.0.get(key).map_or(&Origin::Default, |(_, origin)| origin)
+    }
+}
+
+/// As a TOML file, with each setting's origin in a comment.
+impl fmt::Display for InForce {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What has no section comes before all sections.
+        let (bare, sectioned): (Vec<_>, Vec<_>) = self.0.iter().partition(|(key, _)| !key.contains('.'));
+        let mut section = "";
+        for (key, (value, origin)) in bare.into_iter().chain(sectioned) {
+            let (its_section, name) = key.split_once('.').unwrap_or(("", key));
+            if its_section != section {
+                section = its_section;
+                write!(formatter, "\n[{section}]\n")?;
+            }
+            match origin {
+                Origin::Default => writeln!(formatter, "{name} = {value}  # default")?,
+                origin => writeln!(formatter, "{name} = {value}  # {origin}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => formatter.write_str("config/merlink.toml"),
+            Self::File { path, line } => write!(formatter, "{path}:{line}"),
+            Self::Environment(name) => write!(formatter, "environment {name}"),
+        }
     }
 }
 
@@ -328,7 +404,8 @@ impl Public {
 impl BaseUrl {
     fn parse(text: &str) -> Option<Self> {
         let url = Url::parse(text).ok()?;
-        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+        let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+        let bare = bare && url.username().is_empty() && url.password().is_none();
         let https = match url.scheme() {
             "https" => true,
             "http" => false,
@@ -523,6 +600,7 @@ impl Limits {
                 (0, _) | (_, 0) => 0,
                 (of_key, of_officer) => of_officer.max(of_key),
             },
+            officer_per_minute_set: officer_per_minute?,
             misses_per_minute: misses_per_minute?,
             logins_per_minute: logins_per_minute?,
             otps_per_hour: otps_per_hour?,

@@ -130,6 +130,33 @@ impl Mailer {
         Ok((mailer, postman))
     }
 
+    /// Sends a mail to try out the settings, without the queue and without trying again. Returns a
+    /// sentence about where it went.
+    ///
+    /// # Errors
+    ///
+    /// The mail server's own words, or what failed on the way to it.
+    pub async fn try_out(config: &Config, to: &Email) -> Result<String, String> {
+        let (mailer, postman) = Self::new(config, &Metrics::new()).map_err(|error| error.to_string())?;
+        let text = format!("{} can send mail.\n", config.site.name);
+        let message = mailer.message(to, "Test mail", &text).map_err(|error| error.to_string())?;
+        match (postman, &mailer.way) {
+            (Some(postman), _) => match postman.transport.send(message).await {
+                Ok(answer) => {
+                    let words: Vec<&str> = answer.message().collect();
+                    Ok(format!("the mail server answers {} {}", answer.code(), words.join(" ")))
+                }
+                Err(error) => Err(in_full(&error)),
+            },
+            (None, Way::Outbox(folder)) => {
+                let path =
+                    keep_in_outbox(folder, &message).map_err(|error| format!("{}: {error}", folder.display()))?;
+                Ok(format!("written to {}, since smtp.url is empty", path.display()))
+            }
+            (None, Way::Nowhere | Way::Server { .. }) => Err("smtp.url is empty: set the mail server".to_owned()),
+        }
+    }
+
     /// Whether anybody could get a mail.
     pub fn is_set_up(&self) -> bool {
         !matches!(self.way, Way::Nowhere)
@@ -237,14 +264,15 @@ async fn deliver(transport: &AsyncSmtpTransport<Tokio1Executor>, message: &Messa
 
 /// A mail server's words often repeat the address, so of those only the number is told.
 fn reason(error: &lettre::transport::smtp::Error) -> String {
-    use std::error::Error as _;
     match error.status() {
         Some(code) => format!("the mail server answered {code}"),
-        None => match error.source() {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        },
+        None => in_full(error),
     }
+}
+
+fn in_full(error: &lettre::transport::smtp::Error) -> String {
+    use std::error::Error as _;
+    error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }
 
 /// `smtps` is TLS from the first byte. `smtp` becomes TLS when the server offers it, and must when a password is to be told; a mail server on

@@ -47,6 +47,7 @@ use crate::{
     state::{App, CacheEvents},
     store::{self, Embedded, EmbeddedError, Phase, Safety, Store, StoreError, StoreSettingsError},
     traces::{Exporter, Traces, TracesSettingsError},
+    watched_file::Unusable,
 };
 
 /// For requests that are being answered when the signal comes.
@@ -96,16 +97,16 @@ pub enum ServeError {
     Unsafe(Vec<String>),
     #[error("can't listen on {1} ({0}): {2}; set {0} to a free address")]
     Listen(&'static str, SocketAddr, #[source] io::Error),
-    #[error("redirect.deny_file: {0} can't be read: {1}")]
-    DenyFile(PathBuf, #[source] io::Error),
-    #[error("targets.blocked_file: {0} can't be read: {1}")]
-    BlockedFile(PathBuf, #[source] io::Error),
+    #[error("redirect.deny_file: {0} {1}")]
+    DenyFile(PathBuf, #[source] Unusable),
+    #[error("targets.blocked_file: {0} {1}")]
+    BlockedFile(PathBuf, #[source] Unusable),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl ServeError {
-    pub fn blocked_file(config: &Config, error: io::Error) -> Self {
+    pub fn blocked_file(config: &Config, error: Unusable) -> Self {
         Self::BlockedFile(config.targets.blocked_file.clone().unwrap_or_default(), error)
     }
 }
@@ -181,7 +182,9 @@ async fn run(
 ) -> Result<(), ServeError> {
     let crawler_list = tokio::task::spawn_blocking(redirect::visitor::warm_up);
     if let Some(path) = &app.config.redirect.deny_file {
-        app.denied.load(path).map_err(|error| ServeError::DenyFile(path.clone(), error))?;
+        app.denied
+            .load(path, app.config.public.base_url.host())
+            .map_err(|error| ServeError::DenyFile(path.clone(), error))?;
     }
     app.targets.load(&app.config).map_err(|error| ServeError::blocked_file(&app.config, error))?;
     match hot_links::load(&hot_links::path(&app.config.data_dir), &app.cache, Timestamp::now()) {
@@ -324,8 +327,8 @@ fn background_tasks(app: &Data<App>, redis_answers: bool, postman: Option<Postma
     ];
     tasks.extend(postman.map(|postman| tokio::spawn(postman.deliver(app.store.clone()))));
     if let Some(path) = app.config.redirect.deny_file.clone() {
-        let denied = Arc::clone(&app.denied);
-        tasks.push(tokio::spawn(async move { denied.keep_reading(path).await }));
+        let (denied, own_host) = (Arc::clone(&app.denied), app.config.public.base_url.host().to_owned());
+        tasks.push(tokio::spawn(async move { denied.keep_reading(path, own_host).await }));
     }
     tasks.push(actix_web::rt::spawn(move_renamed_indexes(Data::clone(app))));
     if app.config.targets.blocked_file.is_some() {

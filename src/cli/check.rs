@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use anstyle::AnsiColor;
 use clap::Args;
 use jiff::Timestamp;
 use url::Url;
@@ -13,12 +14,14 @@ use url::Url;
 use super::{Failure, block_on, print, with_store};
 use crate::{
     config::{self, Config},
+    domain::Email,
+    mail::Mailer,
     metrics::Metrics,
-    redirect::deny::Denied,
+    redirect::deny,
     server::ServeError,
     site::Site,
-    store::Found,
-    targets::BlockedFile,
+    store::{self, Found},
+    targets,
     traces::Traces,
 };
 
@@ -41,6 +44,12 @@ pub struct Arguments {
     /// while Redis is away
     #[arg(long, conflicts_with_all = ["repair", "alive", "ready"])]
     settings: bool,
+    /// Only print all settings in force, without their secrets, and where each was set
+    #[arg(long, conflicts_with_all = ["repair", "settings", "alive", "ready", "mail_to"])]
+    print: bool,
+    /// Only send a test mail to this address, and say what the mail server answered
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["repair", "settings", "alive", "ready"])]
+    mail_to: Option<Email>,
     /// Only ask the running service whether it is alive
     #[arg(long)]
     alive: bool,
@@ -49,51 +58,111 @@ pub struct Arguments {
     ready: bool,
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "all commands are called alike")]
 pub fn run(arguments: Arguments, config: Config) -> Result<(), Failure> {
     match arguments {
         Arguments { alive: true, .. } => probe(&config, "/healthz"),
         Arguments { ready: true, .. } => probe(&config, "/readyz"),
+        Arguments { print: true, .. } => {
+            print(config.in_force.to_string().trim_end());
+            Ok(())
+        }
+        Arguments { mail_to: Some(to), .. } => block_on(try_mail(&config, &to)),
         Arguments { settings: true, .. } => check_settings(&config),
         Arguments { repair, gone_for, .. } => block_on(check(config, repair.then_some(gone_for))),
     }
 }
 
-/// Reads the settings and the files that they name. Connects to nothing.
+/// What the settings and the files that they name come to.
+#[derive(Default)]
+pub struct Looked {
+    /// A label of up to 13 characters, and what was found.
+    facts: Vec<(&'static str, String)>,
+    /// With any of them, Merlink doesn't start.
+    pub mistakes: Vec<String>,
+    pub weaknesses: Vec<String>,
+}
+
+impl Looked {
+    /// Reads all files that the settings name, and goes on after a mistake. Connects to nothing.
+    pub fn at(config: &Config) -> Self {
+        let mut looked = Self { weaknesses: config.weaknesses.clone(), ..Self::default() };
+        if let Some(site) = looked.unless_wrong(Site::new(config)) {
+            let languages: Vec<&str> = site.languages.offered().iter().map(|language| language.tag.as_str()).collect();
+            looked.facts.push(("languages", languages.join(", ")));
+        }
+        looked.facts.push(("short links", format!("{}/<code>", config.public.base_url.as_str())));
+        looked.facts.push(("data_dir", config.data_dir.display().to_string()));
+        looked.facts.push(("mail", mail(config)));
+        if let Some(path) = &config.redirect.deny_file {
+            let codes = deny::read(path, config.public.base_url.host());
+            if let Some(codes) = looked.unless_wrong(codes.map_err(|error| ServeError::DenyFile(path.clone(), error))) {
+                looked.facts.push(("denied", format!("codes {}, by {}", codes.len(), path.display())));
+            }
+        }
+        if let Some(path) = &config.targets.blocked_file {
+            let hosts = targets::read_blocked(path).map_err(|error| ServeError::blocked_file(config, error));
+            if let Some(hosts) = looked.unless_wrong(hosts) {
+                looked.facts.push(("blocked", format!("targets' hosts {}, by {}", hosts.len(), path.display())));
+            }
+        }
+        let _ = looked.unless_wrong(store::check_settings(config));
+        let _ = looked.unless_wrong(Mailer::new(config, &Metrics::new()));
+        let _ = looked.unless_wrong(Traces::new(config, &Metrics::new()));
+        looked
+    }
+
+    fn unless_wrong<T>(&mut self, read: Result<T, impl std::fmt::Display>) -> Option<T> {
+        read.map_err(|error| self.mistakes.push(error.to_string())).ok()
+    }
+}
+
 fn check_settings(config: &Config) -> Result<(), Failure> {
-    let site = Site::new(config).map_err(|error| error.to_string())?;
-    print("settings      ok");
-    let languages: Vec<&str> = site.languages.offered().iter().map(|language| language.tag.as_str()).collect();
-    print(&format!("languages     {}", languages.join(", ")));
-    print(&format!("short links   {}/<code>", config.public.base_url.as_str()));
-    print(&format!("data_dir      {}", config.data_dir.display()));
-    print(&format!("mail          {}", mail(config)));
-    if let Some(path) = &config.redirect.deny_file {
-        let denied = Denied::read(path).map_err(|error| ServeError::DenyFile(path.clone(), error))?;
-        print(&format!("denied        codes {}, by {}", denied.codes.len(), path.display()));
-        for mistake in denied.mistakes {
-            print(&format!("weak          redirect.deny_file: {mistake}"));
-        }
+    let looked = Looked::at(config);
+    if looked.mistakes.is_empty() {
+        print("settings      ok");
     }
-    if let Some(path) = &config.targets.blocked_file {
-        let blocked = BlockedFile::read(path).map_err(|error| ServeError::blocked_file(config, error))?;
-        print(&format!("blocked       targets' hosts {}, by {}", blocked.hosts.len(), path.display()));
-        for mistake in blocked.mistakes {
-            print(&format!("weak          targets.blocked_file: {mistake}"));
-        }
+    for (label, fact) in looked.facts {
+        print(&format!("{label:<13} {fact}"));
     }
+    looked.weaknesses.iter().for_each(|weakness| print_weak(weakness));
+    if looked.mistakes.is_empty() { Ok(()) } else { Err(looked.mistakes.join("\n").into()) }
+}
+
+pub fn print_weak(weakness: &str) {
+    let yellow = AnsiColor::Yellow.on_default();
+    // A reader that has gone is no failure.
+    let _ = writeln!(anstream::stdout(), "{yellow}weak{yellow:#}          {weakness}");
+}
+
+/// Sends a test mail, and prints what became of it.
+async fn try_mail(config: &Config, to: &Email) -> Result<(), Failure> {
+    let done = Mailer::try_out(config, to).await.map_err(|reason| format!("the mail to {to} wasn't sent: {reason}"))?;
+    print(&format!("mail          {done}"));
     Ok(())
 }
 
+/// Goes on after a mistake in the settings, so that all is reported at once.
 async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> {
-    check_settings(&config)?;
-    if let Some((_, exporter)) = Traces::new(&config, &Metrics::new())? {
-        match exporter.try_out().await {
-            Ok(place) => print(&format!("traces        {place}, a share of {}", config.traces.sampled_share)),
-            Err(reason) => print(&format!("weak          traces aren't taken: {reason}")),
+    let mut wrong: Vec<String> = Vec::new();
+    for found in [check_settings(&config), check_redis(&config, repair).await] {
+        let lines = found.err().map(|failure| failure.to_string()).unwrap_or_default();
+        for line in lines.lines() {
+            if !wrong.iter().any(|known| known == line) {
+                wrong.push(line.to_owned());
+            }
         }
     }
-    let (safety, totals, repaired, damaged) = with_store(&config, async |store| {
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+}
+
+async fn check_redis(config: &Config, repair: Option<Duration>) -> Result<(), Failure> {
+    if let Some((_, exporter)) = Traces::new(config, &Metrics::new())? {
+        match exporter.try_out().await {
+            Ok(place) => print(&format!("traces        {place}, a share of {}", config.traces.sampled_share)),
+            Err(reason) => print_weak(&format!("traces aren't taken: {reason}")),
+        }
+    }
+    let (safety, totals, repaired, damaged) = with_store(config, async |store| {
         let repaired = match repair {
             Some(gone_for) => {
                 let now = Timestamp::now();
@@ -130,8 +199,9 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
         );
         dangers.push(Found { danger: None, reason });
     }
-    for weakness in &safety.weaknesses {
-        print(&format!("weak          {weakness}"));
+    safety.weaknesses.iter().for_each(|weakness| print_weak(weakness));
+    for unknown in &safety.unknown {
+        print(&format!("not known     {unknown}"));
     }
     for without in &safety.without {
         print(&format!("without       {without}"));

@@ -11,6 +11,7 @@ mod serve;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
+use anstyle::AnsiColor;
 use clap::{Parser, Subcommand};
 
 use crate::{
@@ -55,22 +56,26 @@ struct Logged;
 pub fn run() -> ExitCode {
     // clap prints help, version and usage errors itself, and ends with 0 or 2.
     let arguments = Arguments::parse();
-    let done =
-        Config::load(arguments.config.as_deref()).map_err(Failure::from).and_then(|config| match arguments.command {
-            Command::Serve(arguments) => serve::run(arguments, config),
-            Command::Key(arguments) => key::run(arguments, config),
-            Command::Link(arguments) => link::run(arguments, config),
-            Command::Officer(arguments) => officer::run(arguments, config),
-            Command::Journal(arguments) => journal::run(arguments, config),
-            Command::Check(arguments) => check::run(arguments, config),
-            Command::Restore(arguments) => restore::run(arguments, config),
-        });
+    let config = Config::load(arguments.config.as_deref());
+    if let (Err(error), Command::Check(_)) = (&config, &arguments.command) {
+        error.weaknesses.iter().for_each(|weakness| check::print_weak(weakness));
+    }
+    let done = config.map_err(Failure::from).and_then(|config| match arguments.command {
+        Command::Serve(arguments) => serve::run(arguments, config),
+        Command::Key(arguments) => key::run(arguments, config),
+        Command::Link(arguments) => link::run(arguments, config),
+        Command::Officer(arguments) => officer::run(arguments, config),
+        Command::Journal(arguments) => journal::run(arguments, config),
+        Command::Check(arguments) => check::run(arguments, config),
+        Command::Restore(arguments) => restore::run(arguments, config),
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is::<Logged>() => ExitCode::FAILURE,
         Err(failure) => {
+            let red = AnsiColor::Red.on_default();
             for line in failure.to_string().lines() {
-                eprintln!("merlink: {line}");
+                anstream::eprintln!("{red}merlink:{red:#} {line}");
             }
             ExitCode::FAILURE
         }
@@ -92,10 +97,10 @@ async fn with_store<T>(config: &Config, work: impl AsyncFnOnce(&Store) -> Result
     let store = Store::new(config, Metrics::new())?;
     if config.redis.url.is_some() {
         let place = store.place();
-        store
-            .ping()
-            .await
-            .map_err(|error| format!("{error}. Start Redis at {place}, or set redis.url to where it is"))?;
+        store.ping().await.map_err(|error| match error {
+            error if error.is_login_refused() => format!("{place}: {error}. Set both as that Redis has them"),
+            error => format!("{error}. Start Redis at {place}, or set redis.url to where it is"),
+        })?;
         store.enter().await?;
         return work(&store).await;
     }

@@ -81,6 +81,13 @@ impl RedisUrl {
             _ => Err(not_allowed()),
         }
     }
+
+    pub fn is_tls(&self) -> bool {
+        match self {
+            Self::One(url) => url.starts_with("rediss://"),
+            Self::Sentinel { sentinels: hosts, .. } | Self::Cluster(hosts) => hosts.tls(),
+        }
+    }
 }
 
 impl Hosts {

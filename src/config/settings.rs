@@ -1,8 +1,17 @@
-//! The layers of settings, merged: what each is, where that was said, and what is wrong with it. What a setting may be, whoever takes it says.
+//! The layers of settings, merged: each setting's value and origin, and the mistakes in them. The
+//! caller that takes a setting says what it may be. A value that isn't allowed is a mistake, and
+//! its default stands in for it while the other settings are looked at.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    str::FromStr,
+    time::Duration,
+};
 
-use super::{Config, ConfigError};
+use toml::de::{DeTable, DeValue};
+
+use super::{Config, ConfigError, InForce, Origin};
 
 /// Settings that may hold a password: a mistake in them is reported without them.
 const SECRETS: [&str; 2] = ["smtp.url", "traces.headers"];
@@ -11,43 +20,76 @@ const ENV_PREFIX: &str = "MERLINK_";
 
 pub const DURATION_HINT: &str = "a duration of up to 10 years, as 250ms, 15s, 10m or 24h";
 
-/// The merged layers: what each setting is, and where that was said.
+/// The merged layers: each setting's value and origin.
 #[derive(Default)]
 pub struct Settings {
     values: BTreeMap<String, Value>,
+    defaults: BTreeMap<String, Items>,
     problems: Vec<String>,
+    /// Settings whose value isn't allowed.
+    refused: BTreeSet<String>,
+    is_incomplete: bool,
 }
 
 struct Value {
     items: Items,
-    origin: String,
+    origin: Origin,
 }
 
+/// The file that a layer is read from.
+#[derive(Clone, Copy)]
+pub enum Source<'f> {
+    BuiltIn,
+    File(&'f str),
+}
+
+impl Source<'_> {
+    fn at(self, line: usize) -> Origin {
+        match self {
+            Self::BuiltIn => Origin::Default,
+            Self::File(path) => Origin::File { path: path.to_owned(), line },
+        }
+    }
+}
+
+#[derive(Clone)]
 enum Items {
     One(String),
     Many(Vec<String>),
 }
 
 impl Settings {
-    pub fn add_toml(&mut self, text: &str, origin: &str) {
-        match text.parse::<toml::Table>() {
-            Ok(table) => self.add_table(&table, "", origin),
-            Err(error) => self.problem(format!("{origin}: isn't TOML{}", place_of(&error, text))),
+    pub fn add_toml(&mut self, text: &str, source: Source<'_>) {
+        let parsed = text.parse::<toml::Table>().and_then(|table| Ok((table, DeTable::parse(text)?)));
+        match parsed {
+            Ok((table, spanned)) => {
+                let mut lines = BTreeMap::new();
+                add_lines(&mut lines, spanned.get_ref(), "", text);
+                self.add_table(&table, "", source, &lines);
+            }
+            Err(error) => {
+                let file = match source {
+                    Source::BuiltIn => "config/merlink.toml",
+                    Source::File(path) => path,
+                };
+                self.incomplete(format!("{file}: isn't TOML{}", place_of(&error, text)));
+            }
         }
     }
 
-    fn add_table(&mut self, table: &toml::Table, prefix: &str, origin: &str) {
+    fn add_table(&mut self, table: &toml::Table, prefix: &str, source: Source<'_>, lines: &BTreeMap<String, usize>) {
         for (key, value) in table {
             let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
             let items = match value {
                 toml::Value::Table(table) => {
-                    self.add_table(table, &key, origin);
+                    self.add_table(table, &key, source, lines);
                     continue;
                 }
                 toml::Value::Array(items) => Items::Many(items.iter().map(scalar).collect()),
                 one => Items::One(scalar(one)),
             };
-            self.set(key, items, origin.to_owned());
+            let origin = source.at(lines.get(&key).copied().unwrap_or(1));
+            self.set(key, items, origin);
         }
     }
 
@@ -55,13 +97,15 @@ impl Settings {
         for (name, value) in env {
             let Some(rest) = name.strip_prefix(ENV_PREFIX).filter(|rest| !is_service_link(rest)) else { continue };
             let key = rest.to_ascii_lowercase().replacen("__", ".", 1);
-            self.set(key, Items::One(value), format!("environment {name}"));
+            self.set(key, Items::One(value), Origin::Environment(name));
         }
     }
 
-    fn set(&mut self, key: String, items: Items, origin: String) {
-        let first_layer = origin == "config/merlink.toml";
-        if first_layer || self.values.contains_key(&key) {
+    fn set(&mut self, key: String, items: Items, origin: Origin) {
+        if origin == Origin::Default {
+            self.defaults.insert(key.clone(), items.clone());
+        }
+        if origin == Origin::Default || self.values.contains_key(&key) {
             self.values.insert(key, Value { items, origin });
         } else {
             self.problem(format!("{origin}: {key}: there is no such setting; config/merlink.toml lists them all"));
@@ -70,34 +114,35 @@ impl Settings {
 
     pub fn take<T>(&mut self, key: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let Value { items, origin } = self.remove(key)?;
-        let value = match &items {
+        let read = |items: &Items| match items {
             Items::One(text) => parse(text.trim()),
             Items::Many(_) => None,
         };
-        if value.is_none() {
+        read(&items).or_else(|| {
             self.refuse(&origin, key, &items.to_string(), allowed);
-        }
-        value
+            read(self.defaults.get(key)?)
+        })
     }
 
     /// As [`Self::take`], for what has several ways to be wrong: the reason says which, and nothing of a secret.
     pub fn take_explained<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let Value { items, origin } = self.remove(key)?;
-        let value = match &items {
+        let read = |items: &Items| match items {
             Items::One(text) => parse(text.trim()),
             Items::Many(_) => Err("a list isn't allowed".to_owned()),
         };
-        value.map_err(|reason| self.problem(format!("{origin}: {key}: {reason}"))).ok()
+        read(&items)
+            .or_else(|reason| {
+                self.refused.insert(key.to_owned());
+                self.problem(format!("{origin}: {key}: {reason}"));
+                self.defaults.get(key).ok_or(()).and_then(|items| read(items).map_err(drop))
+            })
+            .ok()
     }
 
     pub fn take_list<T>(&mut self, key: &str, allowed: &str, parse: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
         let Value { items, origin } = self.remove(key)?;
-        let texts = match items {
-            Items::One(text) => {
-                text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
-            }
-            Items::Many(texts) => texts,
-        };
+        let texts = items.texts();
         let mut values = Vec::with_capacity(texts.len());
         for text in &texts {
             match parse(text.trim()) {
@@ -105,12 +150,30 @@ impl Settings {
                 None => self.refuse(&origin, key, &format!("\"{text}\""), allowed),
             }
         }
-        (values.len() == texts.len()).then_some(values)
+        if values.len() == texts.len() {
+            return Some(values);
+        }
+        self.defaults.get(key)?.texts().iter().map(|text| parse(text.trim())).collect()
     }
 
-    /// Where a setting that wasn't taken yet comes from.
-    pub fn origin(&self, key: &str) -> String {
-        self.values.get(key).map(|value| value.origin.clone()).unwrap_or_default()
+    /// The origin of a setting that wasn't taken yet.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.values.get(key).map_or(Origin::Default, |value| value.origin.clone())
+    }
+
+    /// All settings that weren't taken yet, with their secrets masked.
+    pub fn in_force(&self) -> InForce {
+        let shown = |(key, Value { items, origin }): (&String, &Value)| {
+            let text = match items {
+                Items::One(text) => shown_scalar(key, text),
+                Items::Many(texts) => {
+                    let texts: Vec<String> = texts.iter().map(|text| shown_scalar(key, text)).collect();
+                    format!("[{}]", texts.join(", "))
+                }
+            };
+            (key.clone(), (text, origin.clone()))
+        };
+        InForce(self.values.iter().map(shown).collect())
     }
 
     fn remove(&mut self, key: &str) -> Option<Value> {
@@ -121,9 +184,22 @@ impl Settings {
         value
     }
 
-    fn refuse(&mut self, origin: &str, key: &str, what: &str, allowed: &str) {
+    fn refuse(&mut self, origin: &Origin, key: &str, what: &str, allowed: &str) {
+        self.refused.insert(key.to_owned());
         let shown = if SECRETS.contains(&key) || may_hold_password(what) { "what is set" } else { what };
         self.problem(format!("{origin}: {key}: {shown} isn't allowed; allowed: {allowed}"));
+    }
+
+    /// Settings for which the default stands in, since their values aren't allowed. `None` if a
+    /// whole file couldn't be read.
+    pub fn refused(&self) -> Option<&BTreeSet<String>> {
+        (!self.is_incomplete).then_some(&self.refused)
+    }
+
+    /// Reports a file that can't be read.
+    pub fn incomplete(&mut self, problem: String) {
+        self.is_incomplete = true;
+        self.problem(problem);
     }
 
     pub fn problem(&mut self, text: String) {
@@ -138,7 +214,22 @@ impl Settings {
         }
         match config {
             Some(config) if self.problems.is_empty() => Ok(config),
-            _ => Err(ConfigError(self.problems)),
+            config => {
+                let weaknesses = config.map(|config| config.weaknesses).unwrap_or_default();
+                Err(ConfigError { mistakes: self.problems, weaknesses })
+            }
+        }
+    }
+}
+
+impl Items {
+    /// The items of a list, which may be one text with commas.
+    fn texts(&self) -> Vec<String> {
+        match self {
+            Self::One(text) => {
+                text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+            }
+            Self::Many(texts) => texts.clone(),
         }
     }
 }
@@ -159,6 +250,76 @@ fn place_of(error: &toml::de::Error, text: &str) -> String {
     let line = before.matches('\n').count() + 1;
     let column = before[line_start..].chars().count() + 1;
     format!(", line {line}, column {column}: check the quotation marks and brackets there and in the line before")
+}
+
+/// Collects the line, counted from 1, of each key.
+fn add_lines(lines: &mut BTreeMap<String, usize>, table: &DeTable<'_>, prefix: &str, text: &str) {
+    for (key, value) in table {
+        let start = key.span().start;
+        let key = if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+        match value.get_ref() {
+            DeValue::Table(table) => add_lines(lines, table, &key, text),
+            _ => {
+                lines.insert(key, text[..start].matches('\n').count() + 1);
+            }
+        }
+    }
+}
+
+/// A value as TOML, without what is secret in it: the password of a URL, the query of a URL, the
+/// value of a header.
+fn shown_scalar(key: &str, text: &str) -> String {
+    let is_bare = text.parse::<i64>().is_ok() || text.parse::<f64>().is_ok() || matches!(text, "true" | "false");
+    if is_bare { text.to_owned() } else { toml::Value::String(masked(key, text)).to_string() }
+}
+
+const MASK: &str = "***";
+
+fn masked(key: &str, text: &str) -> String {
+    if key == "traces.headers" {
+        // From the environment, the whole list is one text.
+        let names = text.split(',').map(|header| match header.split_once('=') {
+            Some((name, _)) => format!("{name}={MASK}"),
+            None => MASK.to_owned(),
+        });
+        return names.collect::<Vec<_>>().join(",");
+    }
+    if !matches!(key, "redis.url" | "smtp.url" | "traces.otlp_url") {
+        return without_credentials(text);
+    }
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (rest, query) = match rest.split_once('?') {
+        Some((rest, _)) => (rest, format!("?{MASK}")),
+        None => (rest, String::new()),
+    };
+    let place = match rest.rsplit_once('@') {
+        Some((credentials, place)) => match credentials.split_once(':') {
+            Some((user, _)) => format!("{user}:{MASK}@{place}"),
+            None => format!("{MASK}@{place}"),
+        },
+        None => rest.to_owned(),
+    };
+    format!("{scheme}://{place}{query}")
+}
+
+/// Masks the credentials of all URLs in a text.
+fn without_credentials(text: &str) -> String {
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| c.is_whitespace() || "/?#\"'<>".contains(c)).unwrap_or(part.len());
+        let (authority, rest) = part.split_at(end);
+        shown.push_str("://");
+        if let Some((_, host)) = authority.rsplit_once('@') {
+            shown.push_str(MASK);
+            shown.push('@');
+            shown.push_str(host);
+        } else {
+            shown.push_str(authority);
+        }
+        shown.push_str(rest);
+    }
+    shown
 }
 
 /// A URL with a user in it, in a setting that takes none.

@@ -114,6 +114,33 @@ impl EmailDomains {
     pub fn matches(&self, email: &Email) -> bool {
         self.0.iter().any(|glob| matches_glob(glob.as_bytes(), email.as_str().as_bytes()))
     }
+
+    /// Returns the globs that no address can match, as `gov.sg` and `*@gov`. Globs with more than
+    /// three `*` aren't tried.
+    pub fn unmatchable(&self) -> Vec<&str> {
+        self.0.iter().map(AsRef::as_ref).filter(|glob| !can_match(glob)).collect()
+    }
+
+    /// Returns the globs that match addresses in domains that anybody can register, as `*`, `*.sg`
+    /// and `*gov.sg` (`evilgov.sg`).
+    pub fn open_to_anybody(&self) -> Vec<&str> {
+        let is_open = |glob: &&str| {
+            let Some((_, suffix)) = glob.rsplit_once('*') else { return false };
+            let is_below_a_domain = suffix.strip_prefix('.').is_some_and(|domain| domain.contains('.'));
+            !suffix.contains('@') && !is_below_a_domain
+        };
+        self.0.iter().map(AsRef::as_ref).filter(is_open).collect()
+    }
+}
+
+/// Tries each `*` as every part of an address that it may have to stand for.
+fn can_match(glob: &str) -> bool {
+    const PARTS: [&str; 11] = ["", "a", "a@", "@", "a@a", "@a", "a@a.aa", "@a.aa", "a.aa", ".aa", "."];
+    match glob.matches('*').count() {
+        0 => glob.parse::<Email>().is_ok(),
+        1..=3 => PARTS.iter().any(|part| can_match(&glob.replacen('*', part, 1))),
+        _ => true,
+    }
 }
 
 /// As people read it: `*.gov.sg, *@example.org`.
@@ -156,6 +183,22 @@ mod tests {
 
     fn email(text: &str) -> Email {
         text.parse().expect(text)
+    }
+
+    #[test]
+    fn globs_that_match_nobody_or_anybody_are_found() {
+        let globs = |text: &str| EmailDomains::parse(&[text]).expect(text);
+        for good in ["*.gov.sg", "*@gov.sg", "a@x.org", "a*@x.org", "*-desk@x.org", "*@*.gov.sg", "*@a.*.gov.sg"] {
+            assert!(globs(good).unmatchable().is_empty() && globs(good).open_to_anybody().is_empty(), "{good}");
+        }
+        for nobody in ["gov.sg", "@gov.sg", "*@gov", "*.g", "*@.gov.sg", "*.gov.sg.", "*@gov.sg@*", "*/x", "*@a_b.org"]
+        {
+            assert_eq!(globs(nobody).unmatchable(), [nobody]);
+        }
+        for anybody in ["*", "*.sg", "*gov.sg", "*@*", "*@*.com", "*@gov.*", "*@*gov.sg"] {
+            assert_eq!(globs(anybody).open_to_anybody(), [anybody]);
+            assert!(globs(anybody).unmatchable().is_empty(), "{anybody}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, str::FromStr};
 
-use url::Host;
+use url::{Host, Url};
 
 use super::target::is_host_name;
 
@@ -20,6 +20,29 @@ impl FromStr for HostName {
     fn from_str(text: &str) -> Result<Self, InvalidHostName> {
         let Ok(Host::Domain(name)) = Host::parse(text) else { return Err(InvalidHostName) };
         if is_host_name(&name) { Ok(Self(name.into())) } else { Err(InvalidHostName) }
+    }
+}
+
+impl HostName {
+    /// Reads a host name, or the host of an address as it is pasted: `https://Bit.ly./abc`,
+    /// `bit.ly:443/abc`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no host name in it.
+    pub fn pasted(text: &str) -> Result<Self, InvalidHostName> {
+        let text = text.trim_matches(['<', '>', '"', '\'', ',', ';']);
+        let host = if text.contains("://") {
+            let url = Url::parse(text).map_err(|_| InvalidHostName)?;
+            url.host_str().filter(|_| matches!(url.scheme(), "http" | "https")).ok_or(InvalidHostName)?.to_owned()
+        } else {
+            let host = text.split(['/', '?']).next().unwrap_or_default();
+            match host.rsplit_once(':') {
+                Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name.to_owned(),
+                _ => host.to_owned(),
+            }
+        };
+        host.strip_suffix('.').unwrap_or(&host).parse()
     }
 }
 
@@ -50,8 +73,16 @@ impl HostNames {
         !self.0.is_empty() && std::iter::once(host).chain(parents).any(|name| self.0.contains(name))
     }
 
+    pub fn insert(&mut self, name: HostName) {
+        self.0.insert(name.0);
+    }
+
     pub fn add(&mut self, others: Self) {
         self.0.extend(others.0);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
     }
 
     pub fn len(&self) -> usize {
@@ -91,6 +122,34 @@ mod tests {
         assert!(!HostNames::default().cover("bit.ly"));
     }
 
+    #[test]
+    fn the_host_of_a_pasted_address_is_taken() {
+        for pasted in [
+            "bit.ly",
+            "Bit.LY.",
+            "https://bit.ly",
+            "HTTPS://user@Bit.ly.:8443/a?b",
+            "bit.ly/abc",
+            "<http://bit.ly/>,",
+            "bit.ly:443/x",
+        ] {
+            assert_eq!(HostName::pasted(pasted).map(|name| name.0), Ok("bit.ly".into()), "{pasted}");
+        }
+        for bad in [
+            "",
+            "https://",
+            "ftp://bit.ly",
+            "*.bit.ly",
+            "1.2.3.4",
+            "https://1.2.3.4/",
+            "a_b.c",
+            "two words",
+            "mailto:a@b.c",
+        ] {
+            assert_eq!(HostName::pasted(bad), Err(InvalidHostName), "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn a_set_covers_its_names_and_all_below_and_nothing_else(
@@ -106,6 +165,7 @@ mod tests {
         #[test]
         fn no_text_at_all_makes_it_panic(text in any::<String>(), host in any::<String>()) {
             let _ = HostNames::parse(&text).0.cover(&host);
+            let _ = HostName::pasted(&text);
         }
     }
 }

@@ -48,7 +48,7 @@ pub const GOOGLEBOT: &str = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www
 
 /// What a server may log in any test. A shared machine may stand still for a second, and a disk for longer, and Redis with it: to say so is
 /// right, and no fault of the server's. And who connects in the moment in which it stops, as a browser does ahead, is what actix says the last of.
-const FAULTLESS: [&str; 3] = ["no answer for", "no answer within", "\"no workers\""];
+const FAULTLESS: [&str; 4] = ["a setting is weak", "no answer for", "no answer within", "\"no workers\""];
 
 /// Looks until there is something to see; fails the test when there is nothing after [`PATIENCE`].
 #[track_caller]

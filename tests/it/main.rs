@@ -98,3 +98,4 @@ mod writers;
 
 mod layering;
 mod security_docs;
+mod wrong_settings;

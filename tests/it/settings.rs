@@ -275,7 +275,13 @@ fn codes_in_the_deny_file_answer_410_and_the_file_is_read_again_when_it_changes(
     assert_eq!(statuses(), [410, 410, 302]);
     server.get("/scam+").user_agent(CURL).send().assert_page("a preview of a denied code", 410);
 
-    server.home().write("deny.txt", "form\n");
+    server.expect_log("redirect.deny_file line 2: ");
+    server.home().write("deny.txt", "form\ntwo words\n");
+    eventually("the mistake is logged", || {
+        server.log().iter().any(|line| line.contains("The list from before stays in force")).then_some(())
+    });
+    assert_eq!(statuses(), [410, 410, 302], "half a list is none");
+    server.home().write("deny.txt", "http://localhost:8080/Form?from=mail\n");
     eventually("the file is read again", || (statuses() == [302, 302, 410]).then_some(()));
     server.home().write("deny.txt", "");
     eventually("an empty file denies nothing", || (statuses() == [302, 302, 302]).then_some(()));
@@ -284,11 +290,15 @@ fn codes_in_the_deny_file_answer_410_and_the_file_is_read_again_when_it_changes(
 #[test]
 fn a_deny_file_is_looked_at_by_check_and_one_that_is_missing_stops_the_start() {
     let home = Home::new();
-    let path = home.write("deny.txt", "scam\n# reported\nhttps://go.example/fraud\n").display().to_string();
+    let path = home.write("deny.txt", "scam\n# reported\nhttp://LOCALHOST:8080/Fraud.\n").display().to_string();
     let home = home.set("redirect.deny_file", &path);
     let ran = home.run(&["check"]);
-    ran.assert_code(0);
-    assert!(ran.stdout.contains("codes 1, by") && ran.stdout.contains("line 3 is no code"), "{ran}");
+    assert!(ran.assert_code(0).stdout.contains("codes 2, by"), "{ran}");
+    home.write("deny.txt", "scam\nhttps://go.example/fraud\ntwo words\n");
+    for command in [&["check"][..], &["check", "--settings"], &["serve"]] {
+        let named = ["redirect.deny_file", &path, "line 2: go.example isn't the host", "line 3: ", "isn't a code"];
+        home.run(command).assert_code(1).assert_names(&named);
+    }
     std::fs::remove_file(&path).expect("it was there");
     for command in ["check", "serve"] {
         home.run(&[command]).assert_code(1).assert_names(&["redirect.deny_file", &path]);
