@@ -152,12 +152,19 @@ async fn serve_with(
     metrics: Arc<Metrics>,
     sockets: Sockets,
     own_redis: Option<watch::Receiver<Phase>>,
-    signals: Signals,
+    mut signals: Signals,
 ) -> Result<(), ServeError> {
     let (mailer, postman) = Mailer::new(&config, &metrics)?;
     let (traces, exporter) = Traces::new(&config, &metrics)?.unzip();
     let redis_answers = check_safety(&config, &store, &metrics).await?;
-    let (clicks, flush_thread) = Clicks::start(&config, &store, &metrics)?;
+    let mut journal = Clicks::open(&config)?;
+    if redis_answers {
+        tokio::select! {
+            refused = journal.refuse_copy(&store) => refused.map_err(ClicksError::from)?,
+            () = signals.next(store.audit()) => return Ok(()),
+        }
+    }
+    let (clicks, flush_thread) = Clicks::start(journal, &config, &store, &metrics)?;
     let app = Data::new(App::new(config, site, metrics, store, clicks, mailer, traces));
     let end = End { signals, own_redis };
     let result = run(&app, redis_answers, sockets, postman, exporter, end).await;

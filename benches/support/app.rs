@@ -21,7 +21,8 @@ pub fn app(folder: &Path, links: usize) -> Data<App> {
     let site = Site::new(&config).expect("a site");
     let metrics = Metrics::new();
     let store = Store::new(&config, metrics.clone()).expect("a store");
-    let (clicks, _flushing) = Clicks::start(&config, &store, &metrics).expect("a journal");
+    let (clicks, _flushing) =
+        Clicks::start(Clicks::open(&config).expect("a journal"), &config, &store, &metrics).expect("a thread");
     let (mailer, _) = Mailer::new(&config, &metrics).expect("the default settings can be used");
     let app = Data::new(App::new(config, site, metrics, store, clicks, mailer, None));
     app.cache.trust();

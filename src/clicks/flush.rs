@@ -46,7 +46,7 @@ use super::{
 };
 use crate::{
     metrics::Metrics,
-    store::{ALL_LINKS, ClickStore, Counter, Store, StoreError, Stretch},
+    store::{ALL_LINKS, Claim, Claimant, ClickStore, Counter, Store, StoreError, Stretch},
 };
 use refused::{Refusals, Refused};
 
@@ -66,6 +66,9 @@ const DISK_INTERVAL: Duration = Duration::from_millis(100);
 const REFUSED_INTERVAL: Duration = Duration::from_secs(1);
 const REFUSED_PAUSE: u32 = 10;
 const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
+/// A merlink with a copy of this data directory asks under its name, and waits for five times as
+/// long.
+const CLAIM_INTERVAL: Duration = Duration::from_secs(1);
 /// At the most, lost clicks and a Redis that is away are logged this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Of what earlier runs left, read at once: some 450,000 clicks, a fifth of a second.
@@ -96,6 +99,8 @@ pub enum FlushError {
     Store(#[from] StoreError),
     #[error("the click journal can't be read: {0}")]
     Journal(#[from] std::io::Error),
+    #[error("waiting a few seconds for the answer of a merlink that may run with a copy of this data_dir")]
+    Asked,
     #[error("Redis' click positions keep moving: is another merlink running with a copy of this data_dir?")]
     Unsettled,
     #[error(
@@ -108,6 +113,9 @@ pub enum FlushError {
 pub struct Flusher {
     journal: Arc<Journal>,
     store: ClickStore,
+    claimant: Claimant,
+    /// The last successful claim.
+    claimed: Option<Instant>,
     metrics: Arc<Metrics>,
     settings: Settings,
     calendar: Calendar,
@@ -163,6 +171,7 @@ impl Seldom {
 pub fn run(
     journal: &Arc<Journal>,
     store: &Store,
+    claimant: Claimant,
     metrics: Arc<Metrics>,
     settings: Settings,
     mut stop: watch::Receiver<bool>,
@@ -181,7 +190,8 @@ pub fn run(
         let chores = thread::Builder::new().name("clicks-disk".to_owned());
         match chores.spawn_scoped(scope, move || look_after_disk(journal, keep, over)) {
             Ok(chores) => {
-                runtime.block_on(flush_until(&mut stop, Flusher::new(Arc::clone(journal), store, metrics, settings)));
+                let flusher = Flusher::new(Arc::clone(journal), store, claimant, metrics, settings);
+                runtime.block_on(flush_until(&mut stop, flusher));
                 over.store(true, Ordering::Relaxed);
                 chores.thread().unpark();
             }
@@ -222,7 +232,13 @@ fn look_after_disk(journal: &Journal, keep: Duration, over: &AtomicBool) {
 }
 
 impl Flusher {
-    pub fn new(journal: Arc<Journal>, store: ClickStore, metrics: Arc<Metrics>, settings: Settings) -> Self {
+    pub fn new(
+        journal: Arc<Journal>,
+        store: ClickStore,
+        claimant: Claimant,
+        metrics: Arc<Metrics>,
+        settings: Settings,
+    ) -> Self {
         let calendar = Calendar::new(settings.timezone.clone());
         Self {
             flushed: journal.start().max(journal.name().from),
@@ -231,6 +247,8 @@ impl Flusher {
             left_by_earlier_runs: 0,
             journal,
             store,
+            claimant,
+            claimed: None,
             metrics,
             settings,
             calendar,
@@ -315,11 +333,11 @@ impl Flusher {
     }
 
     /// Says that this instance has ended with all its clicks in Redis, so that its positions needn't be kept for ever. Not said, they are.
-    pub async fn end(&self) {
+    pub async fn end(&mut self) {
         if self.flushed < self.journal.end() || !self.refused.is_empty() {
             return;
         }
-        if let Err(error) = self.store.end(Timestamp::now()).await {
+        if let Err(error) = self.claimant.end(&self.store, Timestamp::now()).await {
             tracing::info!("Redis wasn't told that this instance has ended: {error}");
         }
     }
@@ -337,8 +355,11 @@ impl Flusher {
         let end = self.journal.end();
         self.note_oldest()?;
         let session = self.store.session();
-        if self.verified.is_none_or(|(at, with)| with != session || at.elapsed() >= VERIFY_INTERVAL) {
+        let is_unverified = self.verified.is_none_or(|(at, with)| with != session || at.elapsed() >= VERIFY_INTERVAL);
+        if is_unverified || self.claimed.is_none_or(|at| at.elapsed() >= CLAIM_INTERVAL) {
             self.claim().await?;
+        }
+        if is_unverified {
             self.verify(self.ledger.counters()).await?;
             self.verified = Some((Instant::now(), session));
         }
@@ -355,19 +376,32 @@ impl Flusher {
         Ok(Progress::Done)
     }
 
-    /// Says under which name this instance counts. A name that was given up had all its clicks counted, so what earlier runs left is done with.
+    /// Claims the name under which this instance counts, and takes another if it can't be had. All
+    /// clicks under a name that was given up are counted. With a rival, those of earlier runs are
+    /// the rival's to count.
     async fn claim(&mut self) -> Result<(), FlushError> {
-        while !self.store.claim().await? {
+        loop {
+            let why = match self.claimant.claim(&self.store).await? {
+                Claim::Held => break,
+                Claim::Asked => return Err(FlushError::Asked),
+                why @ (Claim::GivenUp | Claim::Rival | Claim::Diverged) => why,
+            };
             self.flushed = self.flushed.max(self.this_run);
             let name = self.journal.rename(self.flushed)?;
             self.store.rename(&name.instance);
             self.ledger.clear();
             self.give_up_refused(self.flushed);
-            tracing::info!(
-                "this instance's name in Redis was given up while it was away: it goes on as {}",
-                name.instance
-            );
+            let name = name.instance;
+            if why == Claim::GivenUp {
+                tracing::info!("this instance's name in Redis was given up while it was away: it goes on as {name}");
+            } else {
+                tracing::warn!(
+                    "another merlink counts, or has counted, with a copy of this data_dir: this one goes on as {name}, and leaves the clicks of \
+                     earlier runs to the other"
+                );
+            }
         }
+        self.claimed = Some(Instant::now());
         Ok(())
     }
 

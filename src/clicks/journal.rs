@@ -36,7 +36,7 @@ const INSTANCE_FILE: &str = "instance";
 
 /// 32^8 names: two of a thousand instances share one with a chance of 1 in 2 million.
 const INSTANCE_LENGTH: usize = 8;
-const INSTANCE_ALPHABET: [char; 32] = [
+pub const NAME_ALPHABET: [char; 32] = [
     '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'p',
     'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y',
 ];
@@ -122,6 +122,10 @@ impl Journal {
 
     pub fn name(&self) -> Name {
         self.name.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Takes another name for what lies behind `from`: all before it was counted under the last one.
@@ -410,7 +414,7 @@ fn read_or_make_name(folder: &Path, is_new: bool) -> io::Result<Name> {
 
 /// Draws a name and writes it in one step, so that a crash leaves the old one or the new one.
 fn make_name(folder: &Path, from: u64) -> io::Result<Name> {
-    let instance = nanoid::nanoid!(INSTANCE_LENGTH, &INSTANCE_ALPHABET);
+    let instance = nanoid::nanoid!(INSTANCE_LENGTH, &NAME_ALPHABET);
     let draft = folder.join("instance.new");
     fs::write(&draft, format!("{instance} {from}"))?;
     File::open(&draft)?.sync_all()?;

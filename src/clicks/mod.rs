@@ -6,18 +6,31 @@
 mod flush;
 mod journal;
 mod ledger;
+mod runs;
 mod segment;
 mod tally;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
-use crate::{config::Config, domain::Click, metrics::Metrics, store::Store};
+use crate::{
+    config::Config,
+    domain::Click,
+    metrics::Metrics,
+    store::{Claim, Claimant, Store},
+};
 
 pub use flush::Flusher;
 pub use journal::{Journal, JournalError};
+
+/// Between two looks for the answer of a run that may be alive.
+const ANSWER_POLL: Duration = Duration::from_millis(100);
 
 /// Brings what the journal in `folder` holds and Redis lacks to Redis, and ends; answers how many clicks that were. The caller holds the
 /// lock of the folder's data directory.
@@ -26,14 +39,16 @@ pub use journal::{Journal, JournalError};
 ///
 /// When the journal can't be used or Redis can't be asked. What was counted until then stays counted, once.
 pub async fn drain(config: &Config, folder: &Path, store: &Store, metrics: &Arc<Metrics>) -> Result<u64, DrainError> {
-    let journal = Arc::new(Journal::open(folder, u64::MAX)?);
+    let mut opened = Opened::new(config, folder, u64::MAX)?;
+    opened.refuse_copy(store).await?;
+    let Opened { journal, claimant } = opened;
     let settings = flush::Settings {
         timezone: config.clicks.timezone.clone(),
         keep: config.clicks.journal_keep,
         oldest_pending: Arc::default(),
     };
     let store = store.clicks(&journal.name().instance);
-    let mut flusher = Flusher::new(journal, store, Arc::clone(metrics), settings);
+    let mut flusher = Flusher::new(journal, store, claimant, Arc::clone(metrics), settings);
     flusher.flush().await?;
     flusher.end().await;
     match flusher.refused() {
@@ -48,12 +63,59 @@ pub enum DrainError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
+    Copied(#[from] Copied),
+    #[error(transparent)]
     Flush(#[from] flush::FlushError),
     #[error(
         "{0} clicks aren't counted: Redis holds what merlink didn't write where their counters should be, which the log names. Mend or remove \
          that, drain again, and keep the folder until then"
     )]
     Damaged(u64),
+}
+
+/// Another merlink counts under this journal's name.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another merlink runs with a copy of {0}, and each would take the other's clicks for counted. If this machine was cloned, remove that folder \
+     here: its clicks are the other's to count. If the service has moved here, stop the other one first"
+)]
+pub struct Copied(PathBuf);
+
+/// A journal that is about to be counted.
+pub struct Opened {
+    journal: Arc<Journal>,
+    claimant: Claimant,
+}
+
+impl Opened {
+    /// Opens the journal in `folder`. The caller holds the data directory's lock.
+    ///
+    /// # Errors
+    ///
+    /// When the journal can't be used.
+    pub fn new(config: &Config, folder: &Path, bytes_max: u64) -> Result<Self, JournalError> {
+        let journal = Arc::new(Journal::open(folder, bytes_max)?);
+        let run = runs::begin(journal.folder()).map_err(|error| JournalError::Unusable(folder.to_owned(), error))?;
+        Ok(Self { journal, claimant: Claimant::new(run, config.redis.url.is_none()) })
+    }
+
+    /// Takes this journal's name from the run before, and fails if another merlink runs under it.
+    /// Waits a few seconds for its answer unless the run before ended in order or on this machine
+    /// since its boot. A Redis that can't be asked is no error: the flusher asks again.
+    ///
+    /// # Errors
+    ///
+    /// When this journal is a copy of one that is being counted.
+    pub async fn refuse_copy(&mut self, store: &Store) -> Result<(), Copied> {
+        let store = store.clicks(&self.journal.name().instance);
+        loop {
+            match self.claimant.claim(&store).await {
+                Ok(Claim::Asked) => sleep(ANSWER_POLL).await,
+                Ok(Claim::Rival) => return Err(Copied(self.journal.folder().to_owned())),
+                Ok(Claim::Held | Claim::GivenUp | Claim::Diverged) | Err(_) => return Ok(()),
+            }
+        }
+    }
 }
 
 /// Shared by all workers.
@@ -74,18 +136,34 @@ pub struct FlushThread {
 pub enum ClicksError {
     #[error(transparent)]
     Journal(#[from] JournalError),
+    #[error(transparent)]
+    Copied(#[from] Copied),
     #[error("the thread that flushes clicks can't be started: {0}")]
     Thread(#[source] std::io::Error),
 }
 
 impl Clicks {
-    /// Opens this instance's journal, and starts to bring it to Redis: what an earlier run left first.
+    /// Opens this instance's journal.
     ///
     /// # Errors
     ///
-    /// When the journal can't be used or the thread can't be started. That Redis is away is no error.
-    pub fn start(config: &Config, store: &Store, metrics: &Arc<Metrics>) -> Result<(Self, FlushThread), ClicksError> {
-        let journal = Arc::new(Journal::open(&config.data_dir.join("journal"), config.clicks.journal_bytes_max)?);
+    /// When the journal can't be used.
+    pub fn open(config: &Config) -> Result<Opened, ClicksError> {
+        Ok(Opened::new(config, &config.data_dir.join("journal"), config.clicks.journal_bytes_max)?)
+    }
+
+    /// Starts to bring a journal to Redis: what an earlier run left first.
+    ///
+    /// # Errors
+    ///
+    /// When the thread can't be started. That Redis is away is no error.
+    pub fn start(
+        opened: Opened,
+        config: &Config,
+        store: &Store,
+        metrics: &Arc<Metrics>,
+    ) -> Result<(Self, FlushThread), ClicksError> {
+        let Opened { journal, claimant } = opened;
         let oldest_pending = Arc::new(flush::OldestPending::default());
         let (stop, stopped) = watch::channel(false);
         let settings = flush::Settings {
@@ -96,7 +174,7 @@ impl Clicks {
         let (for_thread, store, flush_metrics) = (Arc::clone(&journal), store.clone(), Arc::clone(metrics));
         let thread = std::thread::Builder::new()
             .name("clicks".to_owned())
-            .spawn(move || flush::run(&for_thread, &store, flush_metrics, settings, stopped))
+            .spawn(move || flush::run(&for_thread, &store, claimant, flush_metrics, settings, stopped))
             .map_err(ClicksError::Thread)?;
         let clicks = Self { journal, metrics: Arc::clone(metrics), oldest_pending };
         Ok((clicks, FlushThread { stop, thread }))

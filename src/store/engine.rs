@@ -336,7 +336,7 @@ fn scripts(scratch: &Scratch, several_keys: bool) -> Vec<Step> {
     let replace = idempotency::REPLACE.call_for(&[scratch.idempotency()], &["known", "new"]);
     let keep = idempotency::KEEP.call_for(&[scratch.kept_bytes()], &["100", "7", "10", "76", "60000"]);
     let drop = idempotency::DROP.call_for(&[scratch.idempotency()], &["new"]);
-    let claim = instances::CLAIM.call_for(&[scratch.instances()], &["probe"]);
+    let claim = instances::CLAIM.call_for(&[scratch.instances()], &["probe", "", "running"]);
     let retire = instances::RETIRE.call_for(&[scratch.instances()], &["ended", "10", "20"]);
 
     let one = Value::Int(1);

@@ -5,7 +5,7 @@
 //! | `l:{code}` | hash | the link and its past, see [`link_field`] |
 //! | `clicks:{code}` | hash | the link's counters, see [`click_field`], and per instance `@<instance>`: the journal position that they include |
 //! | `clicks:{*}` | hash | the same over all links (`*` can't be a code) |
-//! | `instances` | hash | per instance that counts clicks: `running`, `ended <ms>` or `retired <ms>`, see `instances.rs` |
+//! | `instances` | hash | per instance that counts clicks: `running <run> <place>`, perhaps with the run that asks for an answer, `ended <ms> <run> <place>` or `retired <ms>`, see `instances.rs`. Without run and place from an earlier version |
 //! | `owner:{email}` | index | codes of an owner by creation time. A hint: the link's own owner is the truth, readers drop what disagrees |
 //! | `tag:{email}:<tag>` | index | an owner's codes with that tag, in lower case. A hint, as above |
 //! | `tags:{email}` | set | an owner's tags, in lower case. A hint, as above |

@@ -72,7 +72,7 @@ pub use clicks::{ALL_LINKS, ClickStore, Counted, Counter, Counts, Stretch};
 pub use embedded::{Embedded, EmbeddedError, Phase};
 pub use idempotency::{Answer, Begun, Held, Progress, Quota};
 pub use index::Settled;
-pub use instances::Retired;
+pub use instances::{Claim, Claimant, Retired, Run};
 pub use links::{Change, ChangeAttempt, Changed, Created, ListedLink, NewLink, Reach, Revision};
 pub use list::{BrowseQuery, Browsed, Candidate, Filter, ListQuery, OrderBy, Page, Place, RankBy, Search, Sort};
 pub use logins::{MailTurn, PendingLogin, Proof, Tried};

@@ -58,6 +58,7 @@ mod smtp_server;
 mod audit;
 mod commands;
 mod contradictions;
+mod copied_data;
 mod limits;
 mod link_files;
 mod logs;

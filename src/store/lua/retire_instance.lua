@@ -5,7 +5,7 @@ local state = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if string.find(state, '^retired') then
   return 1
 end
-local ended = tonumber(string.match(state, '^ended (%d+)$'))
+local ended = tonumber(string.match(state, '^ended (%d+)'))
 if not ended or ended > tonumber(ARGV[2]) then
   return 0
 end
