@@ -26,7 +26,8 @@ RUN mkdir src \
 
 # The crate itself: .dockerignore lets in what it is built from and nothing else.
 COPY . .
-RUN cargo build --release --locked
+ARG REVISION=unknown
+RUN MERLINK_COMMIT="$REVISION" cargo build --release --locked
 
 FROM debian:${DEBIAN}-slim
 ARG VERSION=unreleased

@@ -4,7 +4,7 @@
 //! warning, since nobody calls its method. `links-clicks = { $clicks } clicks` becomes `links_clicks(clicks)`. What is to be filled in stands in
 //! the alphabet's order, so that rewording a sentence can't exchange two values unseen.
 
-use std::{collections::BTreeSet, env, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeSet, env, fmt::Write as _, fs, path::Path, process::Command};
 
 use fluent_syntax::{
     ast::{Entry, Expression, InlineExpression, Message, Pattern, PatternElement},
@@ -23,6 +23,7 @@ const ABOUT_THE_LANGUAGE: &str = "language-";
 const PLAIN: &str = "mail-";
 
 fn main() {
+    println!("cargo:rustc-env=MERLINK_COMMIT={}", commit());
     let mut methods = String::new();
     let mut ids = BTreeSet::new();
     for path in ENGLISH {
@@ -95,4 +96,26 @@ fn look_at<'m>(expression: &Expression<&'m str>, english: &mut String, gaps: &mu
         }
         Expression::Select { selector, .. } => panic!("a message may not choose by {selector:?}"),
     }
+}
+
+/// The commit that a release is built of: `MERLINK_COMMIT`, for builds without the repository, or
+/// what git says. Other builds don't ask, or each commit would have everything compiled anew.
+fn commit() -> String {
+    println!("cargo:rerun-if-env-changed=MERLINK_COMMIT");
+    if let Some(commit) = env::var("MERLINK_COMMIT").ok().filter(|commit| !commit.is_empty()) {
+        return commit;
+    }
+    if env::var("PROFILE").as_deref() != Ok("release") {
+        return "unknown".to_owned();
+    }
+    let git = |arguments: &[&str]| {
+        let ran = Command::new("git").args(arguments).output().ok().filter(|ran| ran.status.success())?;
+        Some(String::from_utf8_lossy(&ran.stdout).trim().to_owned())
+    };
+    for name in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", name]) {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
+    git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
 }

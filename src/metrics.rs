@@ -429,6 +429,7 @@ pub struct Metrics {
     pub redis_unsafe: IntGauge,
     pub redis_memory_bytes: IntGauge,
     pub redis_memory_bytes_max: IntGauge,
+    pub redis_file: RedisFileMetrics,
     audit_failures: IntCounter,
     audit_withheld: IntCounter,
     pub public_connections: IntGauge,
@@ -446,6 +447,37 @@ pub struct Metrics {
     heads_shortened: [IntCounter; Shortened::ALL.len()],
     mails: [IntCounter; MailOutcome::ALL.len()],
     trace_spans: [IntCounter; SpanOutcome::ALL.len()],
+}
+
+/// What Redis says of the files that it keeps its data in; of several primaries the sum of bytes,
+/// and the worst of the others.
+pub struct RedisFileMetrics {
+    pub bytes: IntGauge,
+    pub loading_seconds: Gauge,
+    pub is_rewriting: IntGauge,
+    pub fork_seconds: Gauge,
+    pub has_failed: IntGauge,
+}
+
+impl RedisFileMetrics {
+    fn new(register: &Register) -> Self {
+        Self {
+            bytes: register
+                .gauge("merlink_redis_file_bytes", "Size of Redis' append-only file, which it reads when it starts."),
+            loading_seconds: register
+                .seconds("merlink_redis_loading_seconds", "How long Redis would read its file, at 40 MB a second."),
+            is_rewriting: register
+                .gauge("merlink_redis_file_rewriting", "1 while Redis writes its file anew, or saves a snapshot."),
+            fork_seconds: register.seconds(
+                "merlink_redis_fork_seconds",
+                "How long Redis stood still when it last began to write its file anew, or a snapshot.",
+            ),
+            has_failed: register.gauge(
+                "merlink_redis_file_failed",
+                "1 if the last rewrite of Redis' file, the last snapshot or the last write to the file failed.",
+            ),
+        }
+    }
 }
 
 /// Of each class: places taken, places there are, and requests turned away.
@@ -515,8 +547,7 @@ impl Metrics {
         let mails = register.counters("merlink_mails_total", "Mails with one-time passwords, by outcome.", "outcome");
         let trace_spans =
             register.counters("merlink_trace_spans_total", "Spans for the collector of traces, by outcome.", "outcome");
-        let build_info = register.gauge_with_label("merlink_build_info", "1, labelled with the version.", "version");
-        build_info.set(1);
+        register.build_info();
         register.process();
         Arc::new(Self {
             redirects: Outcome::ALL.map(|outcome| {
@@ -557,6 +588,7 @@ impl Metrics {
                 .gauge("merlink_redis_unsafe", "1 while Redis may lose links, or lacks what Merlink needs."),
             redis_memory_bytes: register
                 .gauge("merlink_redis_memory_bytes", "Memory that Redis uses, as it said within the last minute."),
+            redis_file: RedisFileMetrics::new(&register),
             redis_memory_bytes_max: register.gauge(
                 "merlink_redis_memory_bytes_max",
                 "Memory that Redis may use: maxmemory, or what its machine has.",
@@ -727,8 +759,12 @@ impl Register {
         self.register(Gauge::new(name, help))
     }
 
-    fn gauge_with_label(&self, name: &str, help: &str, label: &str) -> IntGauge {
-        self.register(IntGauge::with_opts(Opts::new(name, help).const_label(label, env!("CARGO_PKG_VERSION"))))
+    fn build_info(&self) {
+        let about =
+            Opts::new("merlink_build_info", "1, labelled with the version, and the commit that it was built of.")
+                .const_label("version", env!("CARGO_PKG_VERSION"))
+                .const_label("commit", env!("MERLINK_COMMIT"));
+        self.register(IntGauge::with_opts(about)).set(1);
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {

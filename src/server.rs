@@ -38,7 +38,7 @@ use crate::{
     config::Config,
     connections::{Connections, HEAD_TIME_MAX, Pulse, Stream, Worker},
     data_dir::{self, DataDirError, DataDirLock},
-    hot_links, limits,
+    hot_links, limits, log,
     mail::{MailSettingsError, Mailer, Postman},
     metrics::Metrics,
     operator, public, redirect,
@@ -361,11 +361,15 @@ async fn keep_reading_blocked_hosts(app: Data<App>) {
     }
 }
 
-/// The two signals that end the service; and SIGHUP, by old custom: the file that is written to was moved away, begin another.
+/// The two signals that end the service; SIGHUP, by old custom: the file that is written to was
+/// moved away, begin another; and two for the log's level, SIGUSR1 for more and SIGUSR2 for what is
+/// set.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    log_more: Signal,
+    log_as_set: Signal,
 }
 
 impl Signals {
@@ -374,6 +378,8 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            log_more: signal(SignalKind::user_defined1())?,
+            log_as_set: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -384,6 +390,8 @@ impl Signals {
                 _ = self.terminate.recv() => break "SIGTERM",
                 _ = self.interrupt.recv() => break "SIGINT",
                 _ = self.hangup.recv() => audit.reopen(),
+                _ = self.log_more.recv() => log::more(),
+                _ = self.log_as_set.recv() => log::as_set(),
             }
         };
         tracing::info!("{name}: stopping");
@@ -511,6 +519,12 @@ fn note_safety(safety: &Safety, metrics: &Metrics) {
     metrics.redis_unsafe.set(i64::from(!safety.dangers.is_empty()));
     metrics.redis_memory_bytes.set(safety.memory_bytes.try_into().unwrap_or(i64::MAX));
     metrics.redis_memory_bytes_max.set(safety.memory_bytes_max.try_into().unwrap_or(i64::MAX));
+    let file = &metrics.redis_file;
+    file.bytes.set(safety.file.bytes.try_into().unwrap_or(i64::MAX));
+    file.loading_seconds.set(safety.file.loading().as_secs_f64());
+    file.is_rewriting.set(i64::from(safety.file.is_rewriting));
+    file.fork_seconds.set(safety.file.fork.as_secs_f64());
+    file.has_failed.set(i64::from(safety.file.has_failed));
     for reason in safety.dangers.iter().map(|found| &found.reason).chain(&safety.weaknesses) {
         tracing::warn!("{reason}");
     }

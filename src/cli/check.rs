@@ -11,7 +11,7 @@ use clap::Args;
 use jiff::Timestamp;
 use url::Url;
 
-use super::{Failure, block_on, print, with_store};
+use super::{Failure, block_on, print, progress::Progress, with_store};
 use crate::{
     config::{self, Config},
     domain::Email,
@@ -167,7 +167,9 @@ async fn check_redis(config: &Config, repair: Option<Duration>) -> Result<(), Fa
             Some(gone_for) => {
                 let now = Timestamp::now();
                 store.move_renamed_indexes().await?;
-                let indexes = store.repair_owner_indexes().await?;
+                let mut progress = Progress::new("links");
+                let indexes = store.repair_owner_indexes(|links| progress.show(links, None)).await?;
+                progress.hide();
                 let instances = store.retire_instances(now - gone_for, now).await?;
                 Some((indexes, instances, store.tidy_api_keys(now).await?))
             }

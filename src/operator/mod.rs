@@ -1,11 +1,14 @@
 //! The operator port: metrics and health. Listens on its own address, so that a public proxy can't reach it by mistake.
 
+use std::io::Write as _;
+
 use actix_web::{
-    FromRequest, Handler, HttpResponse,
+    FromRequest, Handler, HttpRequest, HttpResponse,
     http::{StatusCode, header},
     middleware::from_fn,
     web::{self, Data, ServiceConfig},
 };
+use flate2::{Compression, write::GzEncoder};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -28,13 +31,31 @@ fn shown<A: FromRequest + 'static>(
     config.service(resource.wrap(from_fn(without_body)));
 }
 
-async fn metrics(app: Data<App>) -> HttpResponse {
+/// Compressed for who takes that: a tenth of 60 kB with each scrape.
+async fn metrics(app: Data<App>, request: HttpRequest) -> HttpResponse {
     app.clicks.observe(Timestamp::now());
     app.cache.observe();
     observe_bounds(&app);
-    HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
-        .body(app.metrics.render())
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"));
+    response.insert_header((header::VARY, "Accept-Encoding"));
+    let rendered = app.metrics.render();
+    if !takes_gzip(&request) {
+        return response.body(rendered);
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let written = encoder.write_all(rendered.as_ref()).and_then(|()| encoder.finish());
+    response.insert_header((header::CONTENT_ENCODING, "gzip")).body(written.expect("writing to memory doesn't fail"))
+}
+
+/// True for `gzip` among the accepted encodings, unless its weight is 0.
+fn takes_gzip(request: &HttpRequest) -> bool {
+    let accepted = request.headers().get_all(header::ACCEPT_ENCODING).filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|encoding| {
+        let (name, weight) = encoding.split_once(';').unwrap_or((encoding, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight.is_none_or(|weight| weight > 0.0)
+    })
 }
 
 /// What memory and disk may be filled with. A disk that can't be asked keeps its last numbers: a failing one is the journal's to report.

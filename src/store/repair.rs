@@ -27,15 +27,17 @@ pub struct Repaired {
 
 impl Store {
     /// Reads every link and makes the owners' indexes agree with them. Others may work meanwhile.
+    /// `progress` hears how many links were read so far.
     ///
     /// # Errors
     ///
     /// When Redis can't be asked; repairing again goes on.
-    pub async fn repair_owner_indexes(&self) -> Result<Repaired, StoreError> {
+    pub async fn repair_owner_indexes(&self, mut progress: impl FnMut(u64)) -> Result<Repaired, StoreError> {
         let mut repaired = Repaired::default();
         let mut scan = self.scan_links().await?;
         while let Some(codes) = scan.next(self).await? {
             self.index(codes, &mut repaired).await?;
+            progress(repaired.links);
         }
         for owner in self.officers().await? {
             let tags = self.tags_of(&owner).await?;

@@ -4,6 +4,8 @@
 //! records were dropped without a word; with `appendfsync everysec`, a kill of Redis lost acknowledged writes in 1 case of 6. Abilities
 //! are tried, see `engine.rs`.
 
+use std::time::Duration;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind, cmd};
 
 use super::{
@@ -12,6 +14,8 @@ use super::{
     engine::{Engine, Trial},
 };
 use crate::{config::Danger, metrics::Operation};
+
+const LOADED_BYTES_PER_S: u64 = 40_000_000;
 
 /// What was found out about Redis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +33,48 @@ pub struct Safety {
     /// Of all primaries together: what they use, and what they may use.
     pub memory_bytes: u64,
     pub memory_bytes_max: u64,
+    pub file: File,
+}
+
+/// The files that Redis keeps its data in; of all primaries the sum of bytes, and the worst of the
+/// others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct File {
+    /// Of the append-only file; 0 without one.
+    pub bytes: u64,
+    /// It is being written anew, or a snapshot is.
+    pub is_rewriting: bool,
+    /// How long the last fork held everything up.
+    pub fork: Duration,
+    /// The last rewrite, snapshot or write failed.
+    pub has_failed: bool,
+}
+
+impl File {
+    fn of(field: impl Fn(&str) -> String) -> Self {
+        let is = |names: [&str; 3], value: &str| names.iter().any(|name| field(name) == value);
+        Self {
+            bytes: field("aof_current_size").parse().unwrap_or_default(),
+            is_rewriting: is(["aof_rewrite_in_progress", "rdb_bgsave_in_progress", "aof_rewrite_scheduled"], "1"),
+            fork: Duration::from_micros(field("latest_fork_usec").parse().unwrap_or_default()),
+            has_failed: is(["aof_last_bgrewrite_status", "rdb_last_bgsave_status", "aof_last_write_status"], "err"),
+        }
+    }
+
+    /// How long Redis would read its file. Measured: from 26 MB a second, of commands, to 119, of a
+    /// file that was just written anew.
+    pub fn loading(&self) -> Duration {
+        Duration::from_millis(self.bytes / (LOADED_BYTES_PER_S / 1000))
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            bytes: self.bytes + other.bytes,
+            is_rewriting: self.is_rewriting || other.is_rewriting,
+            fork: self.fork.max(other.fork),
+            has_failed: self.has_failed || other.has_failed,
+        }
+    }
 }
 
 /// A danger that was found.
@@ -106,6 +152,7 @@ impl Safety {
         self.unknown.extend(other.unknown);
         self.memory_bytes += other.memory_bytes;
         self.memory_bytes_max += other.memory_bytes_max;
+        self.file = self.file.and(other.file);
         self
     }
 
@@ -151,6 +198,7 @@ fn judge(info: &str, fsync: Option<&str>) -> Safety {
         engines: vec![engine.to_string()],
         memory_bytes: bytes("used_memory").unwrap_or_default(),
         memory_bytes_max: bytes("maxmemory").or_else(|| bytes("total_system_memory")).unwrap_or_default(),
+        file: File::of(|name| field(name).to_owned()),
         ..Safety::default()
     };
     let mut found = |danger: Option<Danger>, reason: String| {

@@ -1,5 +1,8 @@
 //! The operator port: metrics by name, type and labels; health; readiness.
 
+use std::io::Read as _;
+
+use flate2::read::GzDecoder;
 use serde_json::json;
 
 use crate::{
@@ -151,6 +154,40 @@ fn the_operator_port_serves_nothing_else() {
         let answer = Request::new(server.operator_address(), "HEAD", path).send();
         assert_eq!((answer.status, answer.text()), (200, String::new()), "HEAD {path}");
     }
+}
+
+#[test]
+fn metrics_are_compressed_for_who_takes_that() {
+    let server = Server::start();
+    let plain = server.operator("/metrics").send();
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("Accept-Encoding")));
+    for (accepted, is_compressed) in
+        [("gzip", true), ("deflate, GZIP;q=0.5", true), ("gzip;q=0", false), ("br", false), ("x-gzip-no", false)]
+    {
+        let answer = server.operator("/metrics").header("Accept-Encoding", accepted).send();
+        assert_eq!(answer.header("content-encoding") == Some("gzip"), is_compressed, "{accepted}");
+        if is_compressed {
+            let mut text = String::new();
+            GzDecoder::new(&answer.body[..]).read_to_string(&mut text).expect("gzip");
+            assert!(text.contains("merlink_build_info"), "{text}");
+            assert!(answer.body.len() * 3 < plain.body.len(), "{} of {} bytes", answer.body.len(), plain.body.len());
+        }
+    }
+}
+
+#[test]
+fn redis_files_and_the_build_are_told() {
+    let server = Server::start();
+    server.officer("amy@agency.gov.sg").creates("form", "https://example.com");
+    server.finish();
+    server.start_again();
+    let metrics = server.metrics();
+    let bytes = metrics.sum("merlink_redis_file_bytes");
+    assert!(bytes > 0.0, "{}", metrics.0);
+    assert!((metrics.sum("merlink_redis_loading_seconds") - bytes / 40e6).abs() < 0.01);
+    assert_eq!(metrics.sum("merlink_redis_file_failed"), 0.0);
+    let (labels, _) = &metrics.samples("merlink_build_info")[0];
+    assert!(labels.contains_key("version") && labels.contains_key("commit"), "{labels:?}");
 }
 
 #[test]
