@@ -6,11 +6,12 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
 use super::{Config, Origin, RedisUrl};
@@ -23,9 +24,16 @@ const IPV6_PREFIX_MIN: u8 = 20;
 /// A batch holds this many connections to Redis.
 const CONNECTIONS_PER_BATCH: usize = 6;
 const REDIS_PORT: u16 = 6379;
+/// All addresses of IPv4 in the notation of IPv6, `::ffff:0:0/96`.
+const IPV4_MAPPED: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Service managers wait for a stop for 90 seconds to a few minutes, then they kill.
+const STOP_DELAY_SOUND_MAX: Duration = Duration::from_secs(5 * 60);
+/// Browsers and proxies give up after a minute.
+const WAIT_SOUND_MAX: Duration = Duration::from_secs(60);
 /// Headers of a trace's request that Merlink sets itself, or that belong to the connection.
-const OWN_HEADERS: [&str; 6] =
-    ["connection", "content-encoding", "content-length", "content-type", "host", "transfer-encoding"];
+const OWN_HEADERS: [&str; 5] =
+    ["connection", "content-encoding", "content-length", "content-type", "transfer-encoding"];
 
 pub struct Findings {
     pub mistakes: Vec<String>,
@@ -39,9 +47,11 @@ impl Findings {
         look.at_addresses();
         look.at_proxies();
         look.at_officers();
+        look.at_peers();
         look.at_redis();
         look.at_places();
         look.at_lives();
+        look.at_extremes();
         look.at_limits();
         look.at_mail();
         look.at_files();
@@ -192,10 +202,7 @@ impl Look<'_> {
                 "{} can't match an e-mail address. Write *@gov.example for a domain, *.gov.example for those below it",
                 unmatchable.join(", ")
             );
-            if officers.email_domains.to_string() == unmatchable.join(", ") {
-                self.mistake("officers.email_domains", &reason);
-                return;
-            }
+            // Not a mistake: a node that only redirects does well without officers.
             self.weakness("officers.email_domains", &reason);
         }
         for glob in officers.email_domains.open_to_anybody() {
@@ -215,22 +222,41 @@ impl Look<'_> {
         }
     }
 
+    /// Finds other servers' addresses on which Merlink itself is to listen.
+    fn at_peers(&mut self) {
+        let (redis, smtp, traces) = (&self.config.redis.url, &self.config.smtp.url, &self.config.traces.otlp_url);
+        let mut peers: Vec<(&str, Option<SocketAddr>)> = Vec::new();
+        match redis {
+            Some(RedisUrl::One(url)) => {
+                let url = Url::parse(url).ok();
+                let peer = url.and_then(|url| address_of(url.host_str()?, url.port().unwrap_or(REDIS_PORT)));
+                peers.push(("redis.url", peer));
+            }
+            Some(RedisUrl::Sentinel { sentinels: hosts, .. } | RedisUrl::Cluster(hosts)) => {
+                peers.extend(hosts.iter().map(|host| ("redis.url", address_of(&host.name, host.port))));
+            }
+            None => {}
+        }
+        let mail = smtp.as_ref().and_then(|url| Url::parse(url).ok());
+        peers.push(("smtp.url", mail.and_then(|url| address_of(url.host_str()?, url.port()?))));
+        peers.push(("traces.otlp_url", traces.as_ref().and_then(|url| address_of(url.host()?, url.port_u16()?))));
+        let own = [("public.listen", self.config.public.listen), ("operator.listen", self.config.operator_listen)];
+        for (peer, address) in peers.into_iter().filter_map(|(peer, address)| Some((peer, address?))) {
+            for (key, listen) in own.into_iter().filter(|(_, listen)| takes(*listen, address)) {
+                let reason = format!("{listen} is taken by {}, {address}. Set another port", self.other(peer));
+                // Others of several servers may do without the one that can't be there.
+                if matches!(redis, Some(RedisUrl::One(_))) && peer == "redis.url" {
+                    self.mistake(key, &reason);
+                } else {
+                    self.weakness(key, &reason);
+                }
+            }
+        }
+    }
+
     fn at_redis(&mut self) {
         let redis = &self.config.redis;
         let is_tls = redis.url.as_ref().is_some_and(RedisUrl::is_tls);
-        if let Some(RedisUrl::One(url)) = &redis.url
-            && let Some(port) = Url::parse(url)
-                .ok()
-                .filter(|url| url.host_str().is_some_and(is_this_machine))
-                .as_ref()
-                .map(port_of_redis)
-        {
-            let own = [("public.listen", self.config.public.listen), ("operator.listen", self.config.operator_listen)];
-            for (key, _) in own.into_iter().filter(|(_, address)| address.port() == port) {
-                let url = self.other("redis.url");
-                self.mistake(key, &format!("is the port of {url}, {port}. Set another port"));
-            }
-        }
         if redis.tls_ca_file.is_some() && !is_tls {
             let url = self.other("redis.url");
             self.weakness(
@@ -293,6 +319,62 @@ impl Look<'_> {
                     "is shorter than {revalidate_after}: when Redis goes away, links that weren't compared with it lately stop at once"
                 ),
             );
+        }
+    }
+
+    /// Finds durations that are allowed and so short or long that they serve nobody.
+    fn at_extremes(&mut self) {
+        let config = self.config;
+        let (redirect, wait) = (&config.redirect, config.overload.wait_max);
+        let extremes = [
+            (
+                config.public.stop_delay > STOP_DELAY_SOUND_MAX,
+                "public.stop_delay",
+                "is more than 5m: service managers kill what takes so long to stop, and requests with it",
+            ),
+            (
+                wait.is_zero(),
+                "overload.wait_max",
+                "is 0: whatever finds no place free at once is refused, even in the shortest rush",
+            ),
+            (
+                wait > WAIT_SOUND_MAX,
+                "overload.wait_max",
+                "is more than 1m: browsers and proxies have given up by then, and the wait fills the queue",
+            ),
+            (
+                redirect.serve_stale_for.is_zero(),
+                "redirect.serve_stale_for",
+                "is 0: all redirects stop as soon as Redis doesn't answer",
+            ),
+            (
+                redirect.serve_stale_for > 30 * DAY,
+                "redirect.serve_stale_for",
+                "is more than 30d: while Redis is away, links go on for that long although they were switched off",
+            ),
+            (
+                redirect.revalidate_after > DAY,
+                "redirect.revalidate_after",
+                "is more than 24h: links in memory are hardly ever compared with Redis",
+            ),
+            (
+                config.clicks.journal_keep.is_zero(),
+                "clicks.journal_keep",
+                "is 0: when Redis goes back in time, the clicks that it forgets are lost",
+            ),
+            (
+                config.clicks.journal_keep > 30 * DAY,
+                "clicks.journal_keep",
+                "is more than 30d: the journal grows until it fills clicks.journal_bytes_max",
+            ),
+            (
+                config.console.session_max > 90 * DAY,
+                "console.session_max",
+                "is more than 90d: whoever gets hold of a browser or its cookie is that officer for as long",
+            ),
+        ];
+        for (_, key, reason) in extremes.into_iter().filter(|(is_extreme, ..)| *is_extreme) {
+            self.weakness(key, reason);
         }
     }
 
@@ -439,7 +521,7 @@ impl Look<'_> {
             .filter(|name| OWN_HEADERS.contains(name))
             .collect();
         if !own.is_empty() {
-            self.mistake("traces.headers", &format!("{} can't be set: Merlink sets it itself", own.join(", ")));
+            self.weakness("traces.headers", &format!("{} can't be set: Merlink sets it itself", own.join(", ")));
         }
         let Some(url) = &traces.otlp_url else {
             for key in ["traces.headers", "traces.tls_ca_file", "traces.sampled_share"] {
@@ -482,7 +564,8 @@ fn is_wide(network: &IpNet) -> bool {
         IpNet::V6(network) => {
             let is_private = network.addr().is_unique_local() && network.prefix_len() >= 7;
             let is_link_local = network.addr().is_unicast_link_local() && network.prefix_len() >= 10;
-            network.prefix_len() < IPV6_PREFIX_MIN && !is_private && !is_link_local
+            let includes_ipv4 = network.contains(&IPV4_MAPPED);
+            (network.prefix_len() < IPV6_PREFIX_MIN || includes_ipv4) && !is_private && !is_link_local
         }
     }
 }
@@ -528,8 +611,22 @@ fn is_this_machine(host: &str) -> bool {
     }
 }
 
-fn port_of_redis(url: &Url) -> u16 {
-    url.port().unwrap_or(REDIS_PORT)
+/// Returns a server's address, unless its host is a name that must be looked up.
+fn address_of(host: &str, port: u16) -> Option<SocketAddr> {
+    let here = IpAddr::from([127, 0, 0, 1]);
+    let address = match Host::parse(host).or_else(|_| Host::parse(&format!("[{host}]"))).ok()? {
+        Host::Domain(name) if name == "localhost" => here,
+        Host::Domain(name) => name.parse().ok()?,
+        Host::Ipv4(address) => address.into(),
+        Host::Ipv6(address) => address.into(),
+    };
+    Some(SocketAddr::new(if address.is_unspecified() { here } else { address }, port))
+}
+
+/// True if no other server can be at `address` while Merlink listens on `own`. A wildcard says
+/// nothing of addresses that may be another machine's.
+fn takes(own: SocketAddr, address: SocketAddr) -> bool {
+    overlap(own, address) && (!own.ip().is_unspecified() || address.ip().to_canonical().is_loopback())
 }
 
 /// True if both paths name one file, through links and relative paths. The file itself needn't
