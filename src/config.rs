@@ -11,7 +11,7 @@ mod together;
 mod traces;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     net::SocketAddr,
     ops::RangeInclusive,
@@ -242,8 +242,11 @@ pub enum LogFormat {
 #[error("{}", .mistakes.join("\n"))]
 pub struct ConfigError {
     pub mistakes: Vec<String>,
-    /// Found beside them; see [`Config::weaknesses`].
-    pub weaknesses: Vec<String>,
+    /// The settings that are mistaken.
+    pub refused: BTreeSet<String>,
+    /// The settings with their defaults in place of those that were refused, to look for further
+    /// mistakes. `None` if a whole file couldn't be read.
+    pub stand_in: Option<Box<Config>>,
 }
 
 impl Config {
@@ -496,19 +499,15 @@ impl Danger {
 
 impl Officers {
     fn read(settings: &mut Settings) -> Option<Self> {
-        let origin = settings.origin("officers.email_domains");
-        let globs = settings.take_list("officers.email_domains", "at least one glob, as *.gov.sg", |text| {
-            EmailDomains::parse(&[text.to_owned()]).ok().map(|_| text.to_owned())
+        let key = "officers.email_domains";
+        let globs = settings.take_list(key, "at least one glob, as *.gov.sg", |text| {
+            EmailDomains::parse(&[text]).ok().map(|_| text.to_owned())
         });
-        let email_domains = globs.and_then(|globs| {
-            let domains = EmailDomains::parse(&globs).ok().filter(|_| !globs.is_empty());
-            if domains.is_none() {
-                settings.problem(format!(
-                    "{origin}: officers.email_domains: is empty; allowed: at least one glob, as *.gov.sg"
-                ));
-            }
-            domains
-        });
+        if globs.as_ref().is_some_and(Vec::is_empty) {
+            let origin = settings.origin(key);
+            settings.mistake(&origin, key, "is empty; allowed: at least one glob, as *.gov.sg");
+        }
+        let email_domains = globs.and_then(|globs| EmailDomains::parse(&globs).ok());
         let admins = settings.take_list("officers.admins", "e-mail addresses", parsed);
         let known_only = settings.take("officers.known_only", "true or false", parsed);
         Some(Self { email_domains: email_domains?, admins: admins?, known_only: known_only? })
@@ -801,6 +800,10 @@ mod tests {
             with_env(&[("MERLINK_REDIS__URL", "redis://u:hunter2@h"), ("MERLINK_SMTP__URL", "smtps://u:hunter2@h")]);
         let shown = format!("{:?}", config.expect("good"));
         assert!(!shown.contains(SECRET), "{shown}");
+        for url in ["redis://u:hunter2@h", "redis://hunter2@h", "redis://u:12?hunter2@h", "redis://h?pass=hunter2"] {
+            let shown = with_env(&[("MERLINK_REDIS__URL", url)]).expect(url).in_force.to_string();
+            assert!(shown.contains("url = \"redis://") && !shown.contains(SECRET), "{shown}");
+        }
     }
 
     #[test]
@@ -828,6 +831,8 @@ mod tests {
             assert!(BaseUrl::parse(good).is_some(), "{good}");
         }
         for bad in ["go.example", "https://go.example/x", "ftp://x.y", "https://u@go.example", "https://go.example/?a"]
+            .into_iter()
+            .chain(["https://:p@go.example", "https://u:p@go.example"])
         {
             assert!(BaseUrl::parse(bad).is_none(), "{bad}");
         }

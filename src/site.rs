@@ -61,22 +61,14 @@ impl Site {
     pub fn new(config: &Config) -> Result<Self, SiteError> {
         let settings = &config.site;
         let base_url = config.public.base_url.as_str();
-        let host = base_url.split_once("://").map_or(base_url, |(_, host)| host);
-        let constants = [("site", settings.name.as_str()), ("host", host)];
-        let languages = Languages::load(&settings.languages, settings.languages_dir.as_deref(), &constants)?;
+        let host = printed_host(config);
+        let languages = languages(config)?;
 
         let mut assets = Assets::default();
-        let own = |setting, path: &Option<_>| path.as_deref().map(|path| image(setting, path)).transpose();
-        let logo = own("site.logo", &settings.logo)?;
-        let qr_logo = logo.as_ref().map(|logo| qr::Logo::parse(logo.content.to_vec())).transpose();
-        let qr_logo = qr_logo.map_err(|error| SiteError::Image {
-            setting: "site.logo",
-            path: settings.logo.as_deref().map(|path| path.display().to_string()).unwrap_or_default(),
-            reason: error.to_string(),
-        })?;
+        let (logo, qr_logo) = settings.logo.as_deref().map(logo).transpose()?.unzip();
         let logo = logo.map(|logo| assets.add("logo", logo));
         let built_in = || Asset::new(Kind::Svg, include_bytes!("../assets/icon.svg").as_slice());
-        let icon = own("site.icon", &settings.icon)?.unwrap_or_else(built_in);
+        let icon = settings.icon.as_deref().map(icon).transpose()?.unwrap_or_else(built_in);
         let icon = Icon { path: assets.add("icon", icon.clone()), asset: icon };
         let own_png = Some(&icon.asset).filter(|asset| settings.icon.is_some() && asset.kind == Kind::Png);
         let picture = |built_in: &'static [u8]| own_png.cloned().unwrap_or_else(|| Asset::new(Kind::Png, built_in));
@@ -101,6 +93,15 @@ impl Site {
         })
     }
 
+    /// Returns all that is wrong with the files of the site, one mistake a file.
+    pub fn mistakes(config: &Config) -> Vec<SiteError> {
+        let settings = &config.site;
+        let languages = languages(config).err();
+        let logo = settings.logo.as_deref().map(logo).and_then(Result::err);
+        let icon = settings.icon.as_deref().map(icon).and_then(Result::err);
+        languages.map(SiteError::from).into_iter().chain(logo).chain(icon).collect()
+    }
+
     /// Where citizens report a link, as a link.
     pub fn contact_link(&self) -> Option<Html<'static>> {
         self.contact.as_ref().map(|contact| match contact {
@@ -111,6 +112,32 @@ impl Site {
             }
         })
     }
+}
+
+fn printed_host(config: &Config) -> &str {
+    let base_url = config.public.base_url.as_str();
+    base_url.split_once("://").map_or(base_url, |(_, host)| host)
+}
+
+fn languages(config: &Config) -> Result<Languages, LanguagesError> {
+    let settings = &config.site;
+    let constants = [("site", settings.name.as_str()), ("host", printed_host(config))];
+    Languages::load(&settings.languages, settings.languages_dir.as_deref(), &constants)
+}
+
+/// Reads the operator's logo, for pages and for QR codes.
+fn logo(path: &Path) -> Result<(Asset, qr::Logo), SiteError> {
+    let logo = image("site.logo", path)?;
+    match qr::Logo::parse(logo.content.to_vec()) {
+        Ok(qr_logo) => Ok((logo, qr_logo)),
+        Err(error) => {
+            Err(SiteError::Image { setting: "site.logo", path: path.display().to_string(), reason: error.to_string() })
+        }
+    }
+}
+
+fn icon(path: &Path) -> Result<Asset, SiteError> {
+    image("site.icon", path)
 }
 
 /// An e-mail address that can be pressed.

@@ -1,6 +1,7 @@
 //! `merlink check`: looks at settings and Redis and says what it found; also the probe for containers.
 
 use std::{
+    collections::BTreeSet,
     io::{Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     time::Duration,
@@ -13,7 +14,7 @@ use url::Url;
 
 use super::{Failure, block_on, print, progress::Progress, with_store};
 use crate::{
-    config::{self, Config},
+    config::{self, Config, ConfigError},
     domain::Email,
     mail::Mailer,
     metrics::Metrics,
@@ -85,15 +86,24 @@ pub struct Looked {
 impl Looked {
     /// Reads all files that the settings name, and goes on after a mistake. Connects to nothing.
     pub fn at(config: &Config) -> Self {
+        Self::beside(config, &BTreeSet::new())
+    }
+
+    /// Leaves out what depends on a setting that was `refused`: its default stands in for it.
+    fn beside(config: &Config, refused: &BTreeSet<String>) -> Self {
         let mut looked = Self { weaknesses: config.weaknesses.clone(), ..Self::default() };
-        if let Some(site) = looked.unless_wrong(Site::new(config)) {
+        let is_refused = |key: &str| refused.contains(key);
+        looked.mistakes.extend(Site::mistakes(config).iter().map(ToString::to_string));
+        if looked.mistakes.is_empty()
+            && let Some(site) = looked.unless_wrong(Site::new(config))
+        {
             let languages: Vec<&str> = site.languages.offered().iter().map(|language| language.tag.as_str()).collect();
             looked.facts.push(("languages", languages.join(", ")));
         }
         looked.facts.push(("short links", format!("{}/<code>", config.public.base_url.as_str())));
         looked.facts.push(("data_dir", config.data_dir.display().to_string()));
         looked.facts.push(("mail", mail(config)));
-        if let Some(path) = &config.redirect.deny_file {
+        if let Some(path) = config.redirect.deny_file.as_ref().filter(|_| !is_refused("public.base_url")) {
             let codes = deny::read(path, config.public.base_url.host());
             if let Some(codes) = looked.unless_wrong(codes.map_err(|error| ServeError::DenyFile(path.clone(), error))) {
                 looked.facts.push(("denied", format!("codes {}, by {}", codes.len(), path.display())));
@@ -114,6 +124,17 @@ impl Looked {
     fn unless_wrong<T>(&mut self, read: Result<T, impl std::fmt::Display>) -> Option<T> {
         read.map_err(|error| self.mistakes.push(error.to_string())).ok()
     }
+}
+
+/// Reports what is wrong with the files, too, beside settings that can't be used.
+pub fn refuse(error: ConfigError, weak: impl Fn(&str)) -> Failure {
+    let ConfigError { mut mistakes, refused, stand_in } = error;
+    if let Some(config) = stand_in {
+        let looked = Looked::beside(&config, &refused);
+        looked.weaknesses.iter().for_each(|weakness| weak(weakness));
+        mistakes.extend(looked.mistakes);
+    }
+    mistakes.join("\n").into()
 }
 
 fn check_settings(config: &Config) -> Result<(), Failure> {

@@ -56,11 +56,12 @@ struct Logged;
 pub fn run() -> ExitCode {
     // clap prints help, version and usage errors itself, and ends with 0 or 2.
     let arguments = Arguments::parse();
-    let config = Config::load(arguments.config.as_deref());
-    if let (Err(error), Command::Check(_)) = (&config, &arguments.command) {
-        error.weaknesses.iter().for_each(|weakness| check::print_weak(weakness));
-    }
-    let done = config.map_err(Failure::from).and_then(|config| match arguments.command {
+    let config = Config::load(arguments.config.as_deref()).map_err(|error| match &arguments.command {
+        Command::Check(_) => check::refuse(error, check::print_weak),
+        Command::Serve(_) => check::refuse(error, |_| {}),
+        _ => error.into(),
+    });
+    let done = config.and_then(|config| match arguments.command {
         Command::Serve(arguments) => serve::run(arguments, config),
         Command::Key(arguments) => key::run(arguments, config),
         Command::Link(arguments) => link::run(arguments, config),

@@ -26,6 +26,8 @@ pub struct Settings {
     values: BTreeMap<String, Value>,
     defaults: BTreeMap<String, Items>,
     problems: Vec<String>,
+    /// Origins of the settings that were taken.
+    taken: BTreeMap<String, Origin>,
     /// Settings whose value isn't allowed.
     refused: BTreeSet<String>,
     is_incomplete: bool,
@@ -133,8 +135,7 @@ impl Settings {
         };
         read(&items)
             .or_else(|reason| {
-                self.refused.insert(key.to_owned());
-                self.problem(format!("{origin}: {key}: {reason}"));
+                self.mistake(&origin, key, &reason);
                 self.defaults.get(key).ok_or(()).and_then(|items| read(items).map_err(drop))
             })
             .ok()
@@ -156,9 +157,9 @@ impl Settings {
         self.defaults.get(key)?.texts().iter().map(|text| parse(text.trim())).collect()
     }
 
-    /// The origin of a setting that wasn't taken yet.
     pub fn origin(&self, key: &str) -> Origin {
-        self.values.get(key).map_or(Origin::Default, |value| value.origin.clone())
+        let origin = self.values.get(key).map(|value| &value.origin).or_else(|| self.taken.get(key));
+        origin.cloned().unwrap_or(Origin::Default)
     }
 
     /// All settings that weren't taken yet, with their secrets masked.
@@ -178,16 +179,28 @@ impl Settings {
 
     fn remove(&mut self, key: &str) -> Option<Value> {
         let value = self.values.remove(key);
-        if value.is_none() {
-            self.problem(format!("config/merlink.toml: {key}: is missing from the built-in defaults"));
+        match &value {
+            Some(value) => {
+                self.taken.insert(key.to_owned(), value.origin.clone());
+            }
+            None => self.problem(format!("config/merlink.toml: {key}: is missing from the built-in defaults")),
         }
         value
     }
 
     fn refuse(&mut self, origin: &Origin, key: &str, what: &str, allowed: &str) {
-        self.refused.insert(key.to_owned());
         let shown = if SECRETS.contains(&key) || may_hold_password(what) { "what is set" } else { what };
-        self.problem(format!("{origin}: {key}: {shown} isn't allowed; allowed: {allowed}"));
+        self.mistake(origin, key, &format!("{shown} isn't allowed; allowed: {allowed}"));
+    }
+
+    /// Reports a setting whose value isn't allowed.
+    pub fn mistake(&mut self, origin: &Origin, key: &str, reason: &str) {
+        self.refused.insert(key.to_owned());
+        self.problem(format!("{origin}: {key}: {reason}"));
+    }
+
+    pub fn is_refused(&self, key: &str) -> bool {
+        self.refused.contains(key)
     }
 
     /// Settings for which the default stands in, since their values aren't allowed. `None` if a
@@ -215,8 +228,8 @@ impl Settings {
         match config {
             Some(config) if self.problems.is_empty() => Ok(config),
             config => {
-                let weaknesses = config.map(|config| config.weaknesses).unwrap_or_default();
-                Err(ConfigError { mistakes: self.problems, weaknesses })
+                let stand_in = config.filter(|_| !self.is_incomplete).map(Box::new);
+                Err(ConfigError { mistakes: self.problems, refused: self.refused, stand_in })
             }
         }
     }
@@ -269,8 +282,10 @@ fn add_lines(lines: &mut BTreeMap<String, usize>, table: &DeTable<'_>, prefix: &
 /// A value as TOML, without what is secret in it: the password of a URL, the query of a URL, the
 /// value of a header.
 fn shown_scalar(key: &str, text: &str) -> String {
-    let is_bare = text.parse::<i64>().is_ok() || text.parse::<f64>().is_ok() || matches!(text, "true" | "false");
-    if is_bare { text.to_owned() } else { toml::Value::String(masked(key, text)).to_string() }
+    match text.parse() {
+        Ok(toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_)) => text.to_owned(),
+        _ => toml::Value::String(masked(key, text)).to_string(),
+    }
 }
 
 const MASK: &str = "***";
@@ -289,6 +304,8 @@ fn masked(key: &str, text: &str) -> String {
     }
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let (rest, query) = match rest.split_once('?') {
+        // A password in which ? isn't written as %3F.
+        Some((_, query)) if query.contains('@') => return format!("{scheme}://{MASK}"),
         Some((rest, _)) => (rest, format!("?{MASK}")),
         None => (rest, String::new()),
     };

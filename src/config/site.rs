@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use unic_langid::LanguageIdentifier;
 use url::Url;
 
-use super::{Settings, non_empty, parsed};
+use super::{Origin, Settings, non_empty, parsed};
 use crate::domain::{Colour, Email, colour};
 
 #[derive(Clone, Debug)]
@@ -61,8 +61,9 @@ impl Site {
         let languages = settings.take_list("site.languages", "language tags, as en or zh-Hans", |text| {
             text.parse().ok().filter(|_| !text.contains('_'))
         });
-        for problem in languages.iter().flat_map(|languages| mistakes(languages)) {
-            settings.problem(problem);
+        for reason in languages.iter().flat_map(|languages| mistakes(languages)) {
+            let origin = settings.origin("site.languages");
+            settings.mistake(&origin, "site.languages", &reason);
         }
         let folder = |text: &str| Some(non_empty(text).map(PathBuf::from));
         let languages_dir = settings.take("site.languages_dir", "the path of a folder, or empty", folder);
@@ -97,11 +98,11 @@ impl Site {
 /// What is wrong with a list of languages, each of which is good by itself.
 fn mistakes(languages: &[LanguageIdentifier]) -> Vec<String> {
     if languages.is_empty() {
-        return vec!["site.languages: is empty; allowed: at least one language tag, as en".to_owned()];
+        return vec!["is empty; allowed: at least one language tag, as en".to_owned()];
     }
     let is_again = |(place, tag): &(usize, &LanguageIdentifier)| languages[..*place].contains(tag);
     let again = languages.iter().enumerate().filter(is_again);
-    again.map(|(_, tag)| format!("site.languages: {tag} stands there twice")).collect()
+    again.map(|(_, tag)| format!("{tag} stands there twice")).collect()
 }
 
 impl Contact {
@@ -128,6 +129,11 @@ impl Palette {
         let mut colour = |name: &str| settings.take(&format!("site.{prefix}{name}"), "a colour, as #0a5299", parsed);
         let [accent, on_accent, background, text] = ["accent", "on_accent", "background", "text"].map(&mut colour);
         let palette = Self { accent: accent?, on_accent: on_accent?, background: background?, text: text? };
+        let keys = ["accent", "on_accent", "background", "text"].map(|name| format!("site.{prefix}{name}"));
+        if keys.iter().any(|key| settings.is_refused(key)) {
+            // A default that stands in for a colour needn't go with the others.
+            return Some(palette);
+        }
         let pairs = [
             ("text", palette.text, "background", palette.background),
             ("accent", palette.accent, "background", palette.background),
@@ -141,24 +147,32 @@ impl Palette {
         for (words, on_top, ground, below) in pairs {
             let contrast = on_top.contrast(below);
             if contrast < colour::READABLE {
-                settings.problem(format!(
-                    "site.{prefix}{words}: can't be read on site.{prefix}{ground}: {on_top} on {below} has a contrast of \
-                     {contrast:.1}; WCAG asks for {} at least",
+                let reason = format!(
+                    "can't be read on site.{prefix}{ground}: {on_top} on {below} has a contrast of {contrast:.1}; WCAG \
+                     asks for {} at least",
                     colour::READABLE
-                ));
-                return None;
+                );
+                let pair = [words, ground].map(|name| format!("site.{prefix}{name}"));
+                let origins = pair.each_ref().map(|key| settings.origin(key));
+                // The colour that was set is at fault, not the default beside it.
+                let set = origins.iter().find(|origin| **origin != Origin::Default);
+                settings.mistake(set.unwrap_or(&Origin::Default), &pair[0], &reason);
+                return Some(palette);
             }
         }
         for signal in [palette.bad(), palette.good()] {
             let contrast = signal.contrast(palette.background);
             if contrast < colour::READABLE {
-                settings.problem(format!(
-                    "site.{prefix}background: what went wrong or well can't be read on it in the console: {signal} on {} has a contrast \
+                let key = format!("site.{prefix}background");
+                let reason = format!(
+                    "what went wrong or well can't be read on it in the console: {signal} on {} has a contrast \
                      of {contrast:.1}; WCAG asks for {} at least",
                     palette.background,
                     colour::READABLE
-                ));
-                return None;
+                );
+                let origin = settings.origin(&key);
+                settings.mistake(&origin, &key, &reason);
+                return Some(palette);
             }
         }
         Some(palette)

@@ -261,10 +261,50 @@ fn all_mistakes_and_weaknesses_are_reported_at_once_with_file_and_line() {
         .set(LISTEN, "127.0.0.1:8080")
         .set(OPERATOR, "127.0.0.1:8080")
         .set("officers.email_domains", "gov.sg")
+        .set("site.accent", "#7fb2e5")
+        .set("site.dark_text", "pale")
+        .set("site.logo", "/nowhere.svg")
+        .set("site.icon", "/nowhere.png")
+        .set("site.languages_dir", "/nowhere")
+        .set("smtp.url", "smtps://mail.example")
+        .set("smtp.tls_ca_file", "/nowhere.pem")
+        .set("redirect.deny_file", "/nowhere.txt")
+        .set("targets.blocked_file", "/nowhere.txt")
         .set("audit.addresses", "true");
-    let ran = home.run(&["check"]);
-    ran.assert_code(1).assert_names(&["console.session_idle: \"a while\" isn't allowed", "taken by"]);
-    assert!(weak_lines(&ran).iter().any(|line| line.contains("audit.addresses")), "{ran}");
+    for command in ["check", "serve"] {
+        let ran = home.run(&[command]);
+        ran.assert_code(1).assert_names(&[
+            "console.session_idle: \"a while\" isn't allowed",
+            "taken by",
+            "environment MERLINK_SITE__ACCENT: site.accent: can't be read on site.background",
+            "site.dark_text: \"pale\" isn't allowed",
+            "site.logo: /nowhere.svg",
+            "site.icon: /nowhere.png",
+            "site.languages_dir: /nowhere",
+            "smtp.tls_ca_file",
+            "redirect.deny_file",
+            "targets.blocked_file",
+        ]);
+        assert_eq!(ran.stderr.lines().count(), 10, "{ran}");
+        for weak in ["audit.addresses", "gov.sg can't match"] {
+            assert_eq!(weak_lines(&ran).iter().any(|line| line.contains(weak)), command == "check", "{ran}");
+        }
+    }
+    // Neither an empty list nor a file hides what the other says.
+    let empty = Home::new().set("officers.email_domains", "").set("site.languages", "").set(LISTEN, "here");
+    let ran = empty.set("redirect.deny_file", "/nowhere.txt").set("officers.admins", "a@x.gov.sg").run(&["check"]);
+    ran.assert_code(1).assert_names(&[
+        "environment MERLINK_OFFICERS__EMAIL_DOMAINS: officers.email_domains: is empty",
+        "environment MERLINK_SITE__LANGUAGES: site.languages: is empty",
+        "public.listen",
+        "redirect.deny_file",
+    ]);
+    assert_eq!((ran.stderr.lines().count(), weak_lines(&ran).len()), (4, 0), "{ran}");
+    // A short link of a host that isn't known can't be judged.
+    let home = Home::new().set("public.base_url", "https://go.example/short");
+    let path = home.write("deny.txt", "https://go.example/scam\n").display().to_string();
+    let ran = home.set("redirect.deny_file", path).run(&["check"]);
+    assert_eq!(ran.assert_code(1).stderr.lines().count(), 1, "{ran}");
     let unread = Home::new().set("public.base_url", "https://go.example");
     let ran = unread.run(&["check", "--config", "nowhere.toml"]);
     assert!(ran.assert_code(1).stderr.lines().count() == 1 && weak_lines(&ran).is_empty(), "{ran}");
@@ -325,6 +365,13 @@ fn print_shows_each_setting_with_its_origin_and_without_its_secrets() {
     let defaults =
         include_str!("../../config/merlink.toml").lines().filter(|line| line.contains(" = ") && !line.starts_with('#'));
     assert_eq!(printed.matches("  # ").count(), defaults.count(), "{ran}");
+    // No form of an address shows its password.
+    for url in ["redis-sentinel://u:hunter2@a,b/main", "redis-cluster://:hunter2@a,b", "redis+unix:///s?pass=hunter2"] {
+        let ran = Home::new().set("redis.url", url).set("site.name", "007").run(&["check", "--print"]);
+        let printed = &ran.assert_code(0).stdout;
+        assert!(!printed.contains("hunter2") && printed.contains("url = \"redis"), "{ran}");
+        assert!(printed.contains("name = \"007\""), "a name stays one: {ran}");
+    }
     // What is printed is a file of settings.
     let copy = home.write("printed.toml", printed).display().to_string();
     Home::new().run(&["check", "--print", "--config", &copy]).assert_code(0);
