@@ -2,8 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    io::{Read as _, Write as _},
+    fs,
+    io::{self, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    path::{self, Path},
     time::Duration,
 };
 
@@ -115,6 +117,7 @@ impl Looked {
                 looked.facts.push(("blocked", format!("targets' hosts {}, by {}", hosts.len(), path.display())));
             }
         }
+        looked.mistakes.extend(unusable_places(config));
         let _ = looked.unless_wrong(store::check_settings(config));
         let _ = looked.unless_wrong(Mailer::new(config, &Metrics::new()));
         let _ = looked.unless_wrong(Traces::new(config, &Metrics::new()));
@@ -124,6 +127,33 @@ impl Looked {
     fn unless_wrong<T>(&mut self, read: Result<T, impl std::fmt::Display>) -> Option<T> {
         read.map_err(|error| self.mistakes.push(error.to_string())).ok()
     }
+}
+
+/// Returns what keeps Merlink from writing where it is to write. Makes nothing.
+fn unusable_places(config: &Config) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let data_dir = &config.data_dir;
+    if data_dir.exists() && !data_dir.is_dir() {
+        mistakes.push(format!("data_dir: {} isn't a folder", data_dir.display()));
+    }
+    if let Some(file) = &config.audit.file {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if file.is_dir() {
+            mistakes.push(format!("audit.file: {} is a folder", file.display()));
+        } else if let Some(folder) = folder.filter(|folder| !is_within(folder, data_dir))
+            && let Err(error) = fs::metadata(folder)
+            && error.kind() == io::ErrorKind::NotFound
+        {
+            mistakes.push(format!("audit.file: the folder {}: {error}. Make it first", folder.display()));
+        }
+    }
+    mistakes
+}
+
+/// True also if the paths don't exist yet.
+fn is_within(path: &Path, folder: &Path) -> bool {
+    let absolute = |path: &Path| path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute(path).starts_with(absolute(folder))
 }
 
 /// Reports what is wrong with the files, too, beside settings that can't be used.

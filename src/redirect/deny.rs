@@ -75,7 +75,7 @@ fn code_of(entry: &str, own_host: &str) -> Result<Code, String> {
         None => ("", entry),
     };
     if !["", "http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return Err(format!("{scheme}:// isn't the beginning of a short link"));
+        return Err("a short link begins with http:// or https://".to_owned());
     }
     let (host, path) = match rest.split_once('/') {
         // A host name has a dot or follows a scheme. Otherwise the slash ends a code.
@@ -86,7 +86,9 @@ fn code_of(entry: &str, own_host: &str) -> Result<Code, String> {
     let without_port = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     let name = without_port.map_or(host, |(name, _)| name);
     if !name.is_empty() && !name.trim_end_matches('.').eq_ignore_ascii_case(own_host) {
-        let shown: String = name.chars().take(SHOWN_CHARS_MAX).collect();
+        // A user before the host may come with a password, and mistakes are logged.
+        let host = name.rsplit_once('@').map_or(name, |(_, host)| host);
+        let shown: String = host.chars().take(SHOWN_CHARS_MAX).collect();
         return Err(format!("{shown} isn't the host of public.base_url, {own_host}"));
     }
     let written = visited(path).map(|visited| visited.code);

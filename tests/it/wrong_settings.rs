@@ -300,11 +300,31 @@ fn all_mistakes_and_weaknesses_are_reported_at_once_with_file_and_line() {
         "redirect.deny_file",
     ]);
     assert_eq!((ran.stderr.lines().count(), weak_lines(&ran).len()), (4, 0), "{ran}");
+    // Merlink can't write where there is something else, or nothing.
+    let home = Home::new();
+    let file = home.write("file", "").display().to_string();
+    let ran = home.set("data_dir", file).set("audit.file", "/nowhere/audit.ndjson").run(&["check", "--settings"]);
+    ran.assert_code(1).assert_names(&[
+        "data_dir: ",
+        "isn't a folder",
+        "audit.file: the folder /nowhere",
+        "Make it first",
+    ]);
+    let ran = Home::new().set("data_dir", "./made-later").set("audit.file", "made-later/audit.ndjson");
+    ran.run(&["check", "--settings"]).assert_code(0);
+    let ran = Home::new().set("audit.file", "/tmp").run(&["check", "--settings"]);
+    ran.assert_code(1).assert_names(&["audit.file: /tmp is a folder"]);
     // A short link of a host that isn't known can't be judged.
     let home = Home::new().set("public.base_url", "https://go.example/short");
     let path = home.write("deny.txt", "https://go.example/scam\n").display().to_string();
     let ran = home.set("redirect.deny_file", path).run(&["check"]);
     assert_eq!(ran.assert_code(1).stderr.lines().count(), 1, "{ran}");
+    // A file that isn't a list shows no password.
+    let home = Home::new();
+    let path = home.write("deny.txt", "https://amy:hunter2@go.example/x\nhunter2://x\n").display().to_string();
+    let ran = home.set("redirect.deny_file", path).run(&["check", "--settings"]);
+    ran.assert_code(1).assert_names(&["line 1: go.example isn't the host", "line 2: a short link begins with http"]);
+    assert!(!ran.stderr.contains("hunter2"), "{ran}");
     let unread = Home::new().set("public.base_url", "https://go.example");
     let ran = unread.run(&["check", "--config", "nowhere.toml"]);
     assert!(ran.assert_code(1).stderr.lines().count() == 1 && weak_lines(&ran).is_empty(), "{ran}");
