@@ -23,7 +23,9 @@ const ABOUT_THE_LANGUAGE: &str = "language-";
 const PLAIN: &str = "mail-";
 
 fn main() {
-    println!("cargo:rustc-env=MERLINK_COMMIT={}", commit());
+    // Not MERLINK_…: Cargo sets it for `cargo run` and `cargo test` as well,
+    // where that would be a setting.
+    println!("cargo:rustc-env=BUILD_COMMIT={}", commit());
     let mut methods = String::new();
     let mut ids = BTreeSet::new();
     for path in ENGLISH {

@@ -763,7 +763,7 @@ impl Register {
         let about =
             Opts::new("merlink_build_info", "1, labelled with the version, and the commit that it was built of.")
                 .const_label("version", env!("CARGO_PKG_VERSION"))
-                .const_label("commit", env!("MERLINK_COMMIT"));
+                .const_label("commit", env!("BUILD_COMMIT"));
         self.register(IntGauge::with_opts(about)).set(1);
     }
 
