@@ -210,3 +210,14 @@ fn every_block_that_can_lose_data_is_headed_by_a_warning() {
         assert!(block.above.starts_with("> **This step "), "no warning above:\n{}\n{}", block.above, block.commands);
     }
 }
+
+#[test]
+fn signals_go_to_merlink_alone_and_not_to_its_redis() {
+    // By default systemctl sends them to all processes of the unit, and SIGUSR1 ends Redis.
+    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE)).expect("the page is there");
+    let mut commands = page.split("systemctl kill").skip(1).peekable();
+    assert!(commands.peek().is_some(), "{PAGE} has a signal");
+    for command in commands {
+        assert!(command.starts_with(" --kill-whom=main "), "systemctl kill{}", command.lines().next().unwrap_or(""));
+    }
+}
