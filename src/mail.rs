@@ -49,6 +49,9 @@ const AT_ONCE: usize = 8;
 const SMTP_TIME_MAX: Duration = Duration::from_secs(15);
 /// Between tries. Greylisting takes longer than a password lives; a restarting server does not.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
+/// Answers that concern the recipient's mailbox: it is busy, unknown, elsewhere, full, or its name
+/// isn't allowed (RFC 5321, section 4.2.3). 554 isn't among them: it also refuses the client.
+const REFUSED_MAILBOX: [u16; 5] = [450, 550, 551, 552, 553];
 /// Kept in the outbox: the oldest make room.
 const OUTBOX_MAILS_MAX: usize = 100;
 
@@ -232,9 +235,9 @@ impl Postman {
                 async move {
                     match deliver(transport, &message).await {
                         Ok(()) => accepted(store, &login, metrics).await,
-                        Err(reason) => {
-                            tracing::warn!("a mail couldn't be sent: {reason}");
-                            metrics.mail(MailOutcome::Failed);
+                        Err(error) => {
+                            tracing::warn!("a mail couldn't be sent: {}", reason(&error));
+                            metrics.mail(outcome(&error));
                         }
                     }
                 }
@@ -251,15 +254,23 @@ async fn accepted(store: &Store, login: &PendingLogin, metrics: &Metrics) {
     metrics.mail(MailOutcome::Sent);
 }
 
-async fn deliver(transport: &AsyncSmtpTransport<Tokio1Executor>, message: &Message) -> Result<(), String> {
+async fn deliver(
+    transport: &AsyncSmtpTransport<Tokio1Executor>,
+    message: &Message,
+) -> Result<(), lettre::transport::smtp::Error> {
     let mut pauses = PAUSES.iter();
     loop {
         let Err(error) = transport.send(message.clone()).await else { return Ok(()) };
         match pauses.next() {
             Some(pause) if !error.is_permanent() => sleep(*pause).await,
-            _ => return Err(reason(&error)),
+            _ => return Err(error),
         }
     }
+}
+
+fn outcome(error: &lettre::transport::smtp::Error) -> MailOutcome {
+    let is_of_the_mailbox = error.status().is_some_and(|code| REFUSED_MAILBOX.contains(&code.into()));
+    if is_of_the_mailbox { MailOutcome::Refused } else { MailOutcome::Failed }
 }
 
 /// A mail server's words often repeat the address, so of those only the number is told.

@@ -317,17 +317,21 @@ impl Shortened {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailOutcome {
     Sent,
+    /// The mail server refused the mailbox. Anybody can bring that about, with an invented address.
+    Refused,
+    /// The mail server can't be reached, or refused the mail for another reason.
     Failed,
     /// The queue was full: a mail server that is slow or away.
     Dropped,
 }
 
 impl MailOutcome {
-    const ALL: [Self; 3] = [Self::Sent, Self::Failed, Self::Dropped];
+    const ALL: [Self; 4] = [Self::Sent, Self::Refused, Self::Failed, Self::Dropped];
 
     fn label(self) -> &'static str {
         match self {
             Self::Sent => "sent",
+            Self::Refused => "refused",
             Self::Failed => "failed",
             Self::Dropped => "dropped",
         }

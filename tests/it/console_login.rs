@@ -417,11 +417,28 @@ fn a_mail_that_is_refused_is_the_operators_to_see_and_nobody_elses() {
     let mut desk = Desk::at(&server);
     desk.opens("/console/login");
     desk.sends("/console/login", &[("email", AMY)]).assert_page("the same page", 200);
-    eventually("the failure is counted", || {
-        (server.metrics().with("merlink_mails_total", &[("outcome", "failed")]) == 1.0).then_some(())
+    eventually("the refusal is counted", || {
+        (server.metrics().with("merlink_mails_total", &[("outcome", "refused")]) == 1.0).then_some(())
     });
+    assert_eq!(server.metrics().with("merlink_mails_total", &[("outcome", "failed")]), 0.0, "a stranger calls nobody");
     server.finish();
     assert!(server.log().iter().all(|line| !line.contains(AMY)), "no address in the log");
+}
+
+#[test]
+fn a_mail_server_that_refuses_merlink_itself_is_counted_as_a_failure() {
+    for answer in ["535 5.7.8 wrong password", "554 5.7.1 client host rejected"] {
+        let smtp = SmtpServer::start(None, answer);
+        let server = Home::new().set("smtp.url", format!("smtp://{}", smtp.address)).start();
+        server.expect_log("a mail couldn't be sent: the mail server answered 5");
+        let mut desk = Desk::at(&server);
+        desk.opens("/console/login");
+        desk.sends("/console/login", &[("email", AMY)]).assert_page("asking", 200);
+        eventually(answer, || {
+            (server.metrics().with("merlink_mails_total", &[("outcome", "failed")]) == 1.0).then_some(())
+        });
+        assert_eq!(server.metrics().with("merlink_mails_total", &[("outcome", "refused")]), 0.0, "{answer}");
+    }
 }
 
 #[test]
@@ -504,9 +521,10 @@ fn nobody_can_guess_at_a_password_whose_mail_was_refused() {
     let mut desk = Desk::at(&server);
     desk.opens("/console/login");
     desk.sends("/console/login", &[("email", "invented@agency.gov.sg")]).assert_page("asking", 200);
-    eventually("the failure is counted", || {
-        (server.metrics().with("merlink_mails_total", &[("outcome", "failed")]) == 1.0).then_some(())
+    eventually("the refusal is counted", || {
+        (server.metrics().with("merlink_mails_total", &[("outcome", "refused")]) == 1.0).then_some(())
     });
+    assert_eq!(server.metrics().with("merlink_mails_total", &[("outcome", "failed")]), 0.0, "a stranger calls nobody");
     let kept: Vec<String> = redis::cmd("KEYS").arg("otp:*").query(&mut server.redis()).expect("the keys");
     assert!(kept.is_empty(), "{kept:?}");
 }
