@@ -468,8 +468,10 @@ impl RedisFileMetrics {
         Self {
             bytes: register
                 .gauge("merlink_redis_file_bytes", "Size of Redis' append-only file, which it reads when it starts."),
-            loading_seconds: register
-                .seconds("merlink_redis_loading_seconds", "How long Redis would read its file, at 40 MB a second."),
+            loading_seconds: register.seconds(
+                "merlink_redis_loading_seconds",
+                "Time that Redis would take to read its file, at 40 MB a second.",
+            ),
             is_rewriting: register
                 .gauge("merlink_redis_file_rewriting", "1 while Redis writes its file anew, or saves a snapshot."),
             fork_seconds: register.seconds(

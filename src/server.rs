@@ -521,7 +521,7 @@ fn note_safety(safety: &Safety, metrics: &Metrics) {
     metrics.redis_memory_bytes_max.set(safety.memory_bytes_max.try_into().unwrap_or(i64::MAX));
     let file = &metrics.redis_file;
     file.bytes.set(safety.file.bytes.try_into().unwrap_or(i64::MAX));
-    file.loading_seconds.set(safety.file.loading().as_secs_f64());
+    file.loading_seconds.set(safety.file.loading.as_secs_f64());
     file.is_rewriting.set(i64::from(safety.file.is_rewriting));
     file.fork_seconds.set(safety.file.fork.as_secs_f64());
     file.has_failed.set(i64::from(safety.file.has_failed));

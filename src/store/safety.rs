@@ -15,6 +15,8 @@ use super::{
 };
 use crate::{config::Danger, metrics::Operation};
 
+/// An estimate. Measured: from 26 MB a second, of commands, to 119, of a file that was just
+/// rewritten.
 const LOADED_BYTES_PER_S: u64 = 40_000_000;
 
 /// What was found out about Redis.
@@ -36,14 +38,16 @@ pub struct Safety {
     pub file: File,
 }
 
-/// The files that Redis keeps its data in; of all primaries the sum of bytes, and the worst of the
-/// others.
+/// The files that Redis keeps its data in. Of several primaries: the sum of their bytes, and the worst
+/// of the other fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct File {
     /// Of the append-only file; 0 without one.
     pub bytes: u64,
     /// It is being written anew, or a snapshot is.
     pub is_rewriting: bool,
+    /// The time that reading the file takes, by estimate. Primaries read theirs at the same time.
+    pub loading: Duration,
     /// How long the last fork held everything up.
     pub fork: Duration,
     /// The last rewrite, snapshot or write failed.
@@ -53,23 +57,20 @@ pub struct File {
 impl File {
     fn of(field: impl Fn(&str) -> String) -> Self {
         let is = |names: [&str; 3], value: &str| names.iter().any(|name| field(name) == value);
+        let bytes = field("aof_current_size").parse().unwrap_or_default();
         Self {
-            bytes: field("aof_current_size").parse().unwrap_or_default(),
+            bytes,
+            loading: Duration::from_millis(bytes / (LOADED_BYTES_PER_S / 1000)),
             is_rewriting: is(["aof_rewrite_in_progress", "rdb_bgsave_in_progress", "aof_rewrite_scheduled"], "1"),
             fork: Duration::from_micros(field("latest_fork_usec").parse().unwrap_or_default()),
             has_failed: is(["aof_last_bgrewrite_status", "rdb_last_bgsave_status", "aof_last_write_status"], "err"),
         }
     }
 
-    /// How long Redis would read its file. Measured: from 26 MB a second, of commands, to 119, of a
-    /// file that was just written anew.
-    pub fn loading(&self) -> Duration {
-        Duration::from_millis(self.bytes / (LOADED_BYTES_PER_S / 1000))
-    }
-
     fn and(self, other: Self) -> Self {
         Self {
             bytes: self.bytes + other.bytes,
+            loading: self.loading.max(other.loading),
             is_rewriting: self.is_rewriting || other.is_rewriting,
             fork: self.fork.max(other.fork),
             has_failed: self.has_failed || other.has_failed,
@@ -295,6 +296,28 @@ mod tests {
         assert_eq!(memory("used_memory:5\r\ntotal_system_memory:9\r\nmaxmemory:0\r\n"), (5, 9));
         let both = judge("used_memory:5\nmaxmemory:7\n", None).and(judge("used_memory:1\nmaxmemory:8\n", None));
         assert_eq!((both.memory_bytes, both.memory_bytes_max), (6, 15));
+    }
+
+    #[test]
+    fn files_of_several_primaries_are_added_up_and_the_worst_is_told() {
+        let of = |info: &str| judge(info, None).file;
+        let well = of("aof_current_size:80000000\nlatest_fork_usec:1500\naof_last_write_status:ok\n");
+        let expected = File {
+            bytes: 80_000_000,
+            loading: Duration::from_secs(2),
+            fork: Duration::from_micros(1500),
+            ..File::default()
+        };
+        assert_eq!(well, expected);
+        for busy in ["aof_rewrite_in_progress:1", "aof_rewrite_scheduled:1", "rdb_bgsave_in_progress:1"] {
+            assert!(of(busy).is_rewriting && !of(busy).has_failed, "{busy}");
+        }
+        for failed in ["aof_last_bgrewrite_status:err", "rdb_last_bgsave_status:err", "aof_last_write_status:err"] {
+            assert!(of(failed).has_failed && !of(failed).is_rewriting, "{failed}");
+        }
+        let failed = of("aof_current_size:40000000\naof_last_bgrewrite_status:err\naof_rewrite_in_progress:1\n");
+        let both = File { bytes: 120_000_000, has_failed: true, is_rewriting: true, ..expected };
+        assert_eq!((well.and(failed), failed.and(well)), (both, both));
     }
 
     #[test]

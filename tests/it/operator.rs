@@ -1,13 +1,14 @@
 //! The operator port: metrics by name, type and labels; health; readiness.
 
-use std::io::Read as _;
+use std::{fs, io::Read as _};
 
 use flate2::read::GzDecoder;
 use serde_json::json;
 
 use crate::{
-    harness::{CHROME, CURL, Server},
+    harness::{CHROME, CURL, Home, Server, eventually},
     http::Request,
+    redis_server::RedisServer,
 };
 
 /// The contract's table: name, type, and the labels that every sample of it has.
@@ -188,6 +189,25 @@ fn redis_files_and_the_build_are_told() {
     assert_eq!(metrics.sum("merlink_redis_file_failed"), 0.0);
     let (labels, _) = &metrics.samples("merlink_build_info")[0];
     assert!(labels.contains_key("version") && labels.contains_key("commit"), "{labels:?}");
+}
+
+#[test]
+fn a_snapshot_that_redis_could_not_save_and_the_last_fork_are_told() {
+    let redis = RedisServer::start();
+    let mut connection = redis.connect().expect("Redis answers");
+    // A folder that isn't empty stands where the snapshot belongs.
+    fs::create_dir_all(redis.directory().join("dump.rdb/full")).expect("the temporary directory can be written");
+    redis::cmd("BGSAVE").exec(&mut connection).expect("Redis begins");
+    eventually("Redis says that it failed", || {
+        let info: String = redis::cmd("INFO").arg("persistence").query(&mut connection).ok()?;
+        info.contains("rdb_last_bgsave_status:err").then_some(())
+    });
+    let server = Home::new().set("redis.url", redis.url()).start();
+    let metrics = server.metrics();
+    assert_eq!(metrics.sum("merlink_redis_file_failed"), 1.0);
+    assert_eq!(metrics.sum("merlink_redis_unsafe"), 0.0, "what was acknowledged is in the append-only file");
+    assert!(metrics.sum("merlink_redis_fork_seconds") > 0.0, "{}", metrics.0);
+    assert_eq!(metrics.sum("merlink_redis_file_rewriting"), 0.0);
 }
 
 #[test]
