@@ -23,7 +23,7 @@ use crate::{
     redirect::deny,
     server::ServeError,
     site::Site,
-    store::{self, Found},
+    store::{self, Found, Repaired, Step, Store, StoreError},
     targets,
     traces::Traces,
 };
@@ -206,6 +206,29 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
 }
 
+/// Repairs the indexes, and shows first how many links were read, then how many officers' lists were
+/// compared.
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+async fn repair_indexes(store: &Store) -> Result<Repaired, StoreError> {
+    let mut progress = Progress::new("links");
+    let mut is_with_officers = false;
+    let repaired = store
+        .repair_owner_indexes(|step| match step {
+            Step::Links(links) => progress.show(links, None),
+            Step::Officers { done, of } => {
+                if !is_with_officers {
+                    is_with_officers = true;
+                    progress.hide();
+                    progress = Progress::new("officers' lists");
+                }
+                progress.show(done as u64, Some(done as f64 / of as f64));
+            }
+        })
+        .await;
+    progress.hide();
+    repaired
+}
+
 async fn check_redis(config: &Config, repair: Option<Duration>) -> Result<(), Failure> {
     if let Some((_, exporter)) = Traces::new(config, &Metrics::new())? {
         match exporter.try_out().await {
@@ -218,9 +241,7 @@ async fn check_redis(config: &Config, repair: Option<Duration>) -> Result<(), Fa
             Some(gone_for) => {
                 let now = Timestamp::now();
                 store.move_renamed_indexes().await?;
-                let mut progress = Progress::new("links");
-                let indexes = store.repair_owner_indexes(|links| progress.show(links, None)).await?;
-                progress.hide();
+                let indexes = repair_indexes(store).await?;
                 let instances = store.retire_instances(now - gone_for, now).await?;
                 Some((indexes, instances, store.tidy_api_keys(now).await?))
             }

@@ -77,7 +77,7 @@ pub use links::{Change, ChangeAttempt, Changed, Created, ListedLink, NewLink, Re
 pub use list::{BrowseQuery, Browsed, Candidate, Filter, ListQuery, OrderBy, Page, Place, RankBy, Search, Sort};
 pub use logins::{MailTurn, PendingLogin, Proof, Tried};
 pub use officers::ListedOfficer;
-pub use repair::Repaired;
+pub use repair::{Repaired, Step};
 pub use resolve::{Described, Lane, Resolved};
 pub use safety::{Found, Safety};
 pub use sessions::{FoundSession, Session};

@@ -25,29 +25,40 @@ pub struct Repaired {
     pub damaged: Damaged,
 }
 
+/// How far a repair is.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// Links read so far.
+    Links(u64),
+    /// Officers whose indexes were compared, once all links were read.
+    Officers { done: usize, of: usize },
+}
+
 impl Store {
     /// Reads every link and makes the owners' indexes agree with them. Others may work meanwhile.
-    /// `progress` hears how many links were read so far.
+    /// Calls `progress` after each step.
     ///
     /// # Errors
     ///
     /// When Redis can't be asked; repairing again goes on.
-    pub async fn repair_owner_indexes(&self, mut progress: impl FnMut(u64)) -> Result<Repaired, StoreError> {
+    pub async fn repair_owner_indexes(&self, mut progress: impl FnMut(Step)) -> Result<Repaired, StoreError> {
         let mut repaired = Repaired::default();
         let mut scan = self.scan_links().await?;
         while let Some(codes) = scan.next(self).await? {
             self.index(codes, &mut repaired).await?;
-            progress(repaired.links);
+            progress(Step::Links(repaired.links));
         }
-        for owner in self.officers().await? {
-            let tags = self.tags_of(&owner).await?;
-            let of_tags = tags.iter().map(|tag| Index::of_tag(&owner, tag));
-            for index in of_tags.chain([Index::of_all(&owner)]) {
+        let officers = self.officers().await?;
+        for (done, owner) in (1..).zip(&officers) {
+            let tags = self.tags_of(owner).await?;
+            let of_tags = tags.iter().map(|tag| Index::of_tag(owner, tag));
+            for index in of_tags.chain([Index::of_all(owner)]) {
                 let entries = self.index_all(&index.key()).await?;
                 let settled = self.index_settle(&index, &entries).await?;
                 repaired.added += settled.added;
                 repaired.dropped += settled.removed;
             }
+            progress(Step::Officers { done, of: officers.len() });
         }
         Ok(repaired)
     }

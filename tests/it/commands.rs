@@ -1,10 +1,13 @@
 //! The subcommands: what they print where, and their exit codes.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::{
     harness::{Home, Server, eventually},
-    redis_server::free_address,
+    proxy::Proxy,
+    redis_server::{RedisServer, free_address},
 };
 
 #[test]
@@ -161,6 +164,30 @@ fn check_repair_rebuilds_the_owners_lists() {
     assert_eq!(forgotten, Ok(1), "the list was there");
     server.home().run(&["check", "--repair"]).assert_code(0);
     assert_eq!(amy.list("").json(), before);
+}
+
+#[test]
+fn check_repair_shows_on_a_terminal_how_far_it_is_and_nothing_in_a_file() {
+    let redis = RedisServer::on_tcp();
+    let proxy = Proxy::before(redis.address());
+    let home = Home::new().set("redis.url", proxy.url());
+    let rows: String =
+        ["amy", "bob", "cat"].map(|name| format!("form-{name},https://example.com,{name}@agency.gov.sg\n")).concat();
+    home.write("links.csv", &format!("code,target_url,owner\n{rows}"));
+    home.run(&["link", "import", "links.csv"]).assert_code(0);
+    let repaired = home.run(&["check", "--repair"]);
+    repaired.assert_code(0);
+    assert!(!repaired.stderr.contains('\r'), "{repaired}");
+
+    // The line is shown once 200 ms are over, and each step takes two replies or more.
+    proxy.delay(Duration::from_millis(110));
+    let on_a_terminal = "script -qec \"$*\" /dev/null";
+    let home = home.within(["sh", "-c", on_a_terminal, "sh"].map(str::to_owned).to_vec());
+    let repaired = home.run(&["check", "--repair"]);
+    repaired.assert_code(0);
+    for shown in ["\r3 links, ", " 3 officers' lists, "] {
+        assert!(repaired.stdout.contains(shown), "{shown}: {:?}", repaired.stdout);
+    }
 }
 
 #[test]
