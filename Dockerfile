@@ -1,6 +1,6 @@
 # Merlink with its own Redis, in one image:
 #
-#   docker build -t merlink .
+#   docker build --build-arg REVISION="$(git rev-parse --short=12 HEAD)" -t merlink .
 #   docker run --read-only --cap-drop ALL --security-opt no-new-privileges -v merlink:/data -p 8080:8080 merlink
 #
 # Nothing is written outside /data, so the root file system can be read-only and needs no /tmp. Port 8081 has metrics

@@ -115,7 +115,8 @@ fn commit() -> String {
         Some(String::from_utf8_lossy(&ran.stdout).trim().to_owned())
     };
     for name in ["HEAD", "logs/HEAD"] {
-        if let Some(path) = git(&["rev-parse", "--git-path", name]) {
+        // Cargo takes a file that is missing for one that changes with each build.
+        if let Some(path) = git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists()) {
             println!("cargo:rerun-if-changed={path}");
         }
     }

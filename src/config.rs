@@ -724,8 +724,12 @@ mod tests {
 
     #[test]
     fn what_kubernetes_adds_to_the_environment_is_no_setting() {
-        with_env(&[("MERLINK_SERVICE_HOST", "10.0.0.1"), ("MERLINK_PORT_8080_TCP", "tcp://10.0.0.1:8080")])
-            .expect("good");
+        with_env(&[
+            ("MERLINK_SERVICE_HOST", "10.0.0.1"),
+            ("MERLINK_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+            ("MERLINK_COMMIT", "0123abc"),
+        ])
+        .expect("good");
     }
 
     #[test]

@@ -17,6 +17,8 @@ use super::{Config, ConfigError, InForce, Origin};
 const SECRETS: [&str; 2] = ["smtp.url", "traces.headers"];
 
 const ENV_PREFIX: &str = "MERLINK_";
+/// Names the commit for a build, and may still be set when the service starts.
+const COMMIT: &str = "COMMIT";
 
 pub const DURATION_HINT: &str = "a duration of up to 10 years, as 250ms, 15s, 10m or 24h";
 
@@ -97,7 +99,10 @@ impl Settings {
 
     pub fn add_env(&mut self, env: impl Iterator<Item = (String, String)>) {
         for (name, value) in env {
-            let Some(rest) = name.strip_prefix(ENV_PREFIX).filter(|rest| !is_service_link(rest)) else { continue };
+            let Some(rest) = name.strip_prefix(ENV_PREFIX).filter(|rest| !is_service_link(rest) && *rest != COMMIT)
+            else {
+                continue;
+            };
             let key = rest.to_ascii_lowercase().replacen("__", ".", 1);
             self.set(key, Items::One(value), Origin::Environment(name));
         }
