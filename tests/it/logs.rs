@@ -3,7 +3,11 @@
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{CHROME, Server, eventually};
+use crate::{
+    console::{Desk, password_in},
+    harness::{CHROME, Home, Server, eventually},
+    smtp_server::SmtpServer,
+};
 
 #[test]
 fn an_api_request_logs_one_line_with_a_request_id_and_a_redirect_none() {
@@ -62,6 +66,25 @@ fn assert_nothing_private_at(level: &str) {
             "agent-of-a-visitor",
         ] {
             assert!(!line.contains(private), "{level}: {private} is logged: {line}");
+        }
+    }
+}
+
+#[test]
+fn a_login_by_mail_leaves_no_password_and_no_address_in_the_log_at_any_level() {
+    let smtp = SmtpServer::start(None, "250 ok");
+    let url = format!("smtp://go:secret-of-the-mail-server@{}", smtp.address);
+    let server = Home::new().set("smtp.url", url).set("log.level", "trace").start();
+    let mut desk = Desk::at(&server);
+    desk.opens("/console/login");
+    desk.sends("/console/login", &[("email", "amy.tan@agency.gov.sg")]).assert_page("asking", 200);
+    let mail = smtp.awaits_mail();
+    let login = mail.login.expect("Merlink logs in to the mail server");
+    let password = password_in(&mail.text);
+    server.finish();
+    for line in server.log() {
+        for private in [&login, &password, "secret-of-the-mail-server", "amy.tan"] {
+            assert!(!line.contains(private), "{private} is logged: {line}");
         }
     }
 }
