@@ -24,7 +24,23 @@ pip_has() {
 
 kubernetes() {
     pip_has kubernetes-validate==1.37.0
-    "$venv/bin/kubernetes-validate" --quiet --strict -k 1.31 deploy/kubernetes/*.yaml
+    "$venv/bin/kubernetes-validate" --quiet --strict -k 1.31 deploy/kubernetes/base/merlink.yaml
+}
+
+# Each overlay as kubectl makes it, with the component, whose kind is the Prometheus operator's and in no schema of Kubernetes.
+kustomize() {
+    local overlay folder made
+    pip_has kubernetes-validate==1.37.0
+    folder=$(mktemp -d)
+    cp -r deploy/kubernetes "$folder/"
+    for overlay in production small; do
+        made=$folder/$overlay.yaml
+        kubectl kustomize "deploy/kubernetes/overlays/$overlay" >"$made"
+        "$venv/bin/kubernetes-validate" --quiet --strict -k 1.31 "$made"
+        echo 'components: [../../components/monitoring]' >>"$folder/kubernetes/overlays/$overlay/kustomization.yaml"
+        kubectl kustomize "$folder/kubernetes/overlays/$overlay" | grep -q '^kind: ServiceMonitor'
+    done
+    rm -rf "$folder"
 }
 
 # Every name and value that the specification doesn't know is refused. Merges (`<<`) are YAML's and no business of the specification, so they are
@@ -63,6 +79,11 @@ nginx_with_http3() {
 }
 
 check "Kubernetes" kubernetes
+if kubectl kustomize --help >/dev/null 2>&1; then
+    check "Kubernetes, each overlay" kustomize
+else
+    echo "left out: Kubernetes' overlays, no kubectl here"
+fi
 check "compose, by its specification" compose_by_specification
 if docker compose version >/dev/null 2>&1; then
     check "compose, by its client" compose_by_client
