@@ -1,7 +1,7 @@
 # Each task first gets what it needs (scripts/setup.sh), so that a fresh clone on a fresh machine can begin with any.
 
 .DEFAULT_GOAL := help
-.PHONY: run build deb slow-clients validate test-alerts test test-strangers test-engines test-histories fresh-test test-faults test-api test-clients openapi lint format bench budget setup clean help
+.PHONY: run build deb slow-clients validate test-alerts test test-all test-strangers test-engines test-histories fresh-test test-faults test-api test-clients openapi lint format bench budget setup clean help
 
 # rustup puts cargo here, and a shell finds it only after a new login.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -18,12 +18,13 @@ build: ## build the release binary, target/release/merlink
 	@scripts/setup.sh build
 	$(RELEASE)
 
-# One runner for everybody: what the suite needs (a Redis per test, captured logs) is in its harness, not in the runner.
-# Examples in the documentation go first, so that the suite's own count closes the output.
-test: ## run the whole test suite
+test: ## run the test suite; tests that need a browser or the like are skipped, and named, where it is missing
 	@scripts/setup.sh test
-	cargo test --locked --doc
-	cargo test --locked --lib --bins --tests --no-fail-fast
+	@scripts/test.sh
+
+test-all: ## install what every test needs, and run the whole suite
+	@scripts/setup.sh test-all
+	@MERLINK_TEST_ALL=1 scripts/test.sh
 
 # The runs of docs/reliability.md in full, half an hour; each can be made shorter: make test-faults KILLS=20 OUTAGE=30. The rolling restart is to
 # stay above 2,000 redirects a second, so it is asked for some more.
@@ -41,7 +42,7 @@ RESTART_LINKS ?= 1000000
 RESTART_RATE ?= 1000
 
 test-faults: ## break everything under load for half an hour, and compare every counter with the answers
-	@scripts/setup.sh test
+	@scripts/setup.sh test-all
 	MERLINK_TEST_KILLS=$(KILLS) MERLINK_TEST_FAILOVERS=$(FAILOVERS) MERLINK_TEST_OUTAGE_SECONDS=$(OUTAGE) \
 	MERLINK_TEST_OUTAGE_REDIRECTS_PER_SECOND=$(OUTAGE_RATE) MERLINK_TEST_EDITS=$(EDITS) MERLINK_TEST_GUESSES_SECONDS=$(GUESSES) \
 	MERLINK_TEST_ROLLING_REDIRECTS_PER_SECOND=$(ROLLING_RATE) MERLINK_TEST_STOPS=$(STOPS) MERLINK_TEST_STOPS_AT_ONCE=$(STOPS_AT_ONCE) \
@@ -53,7 +54,7 @@ test-faults: ## break everything under load for half an hour, and compare every 
 MINUTES ?= 2
 
 test-strangers: ## attack the service as a stranger with a script would, at full size, and print what each attack came to
-	@scripts/setup.sh test
+	@scripts/setup.sh test-all
 	@rm -f target/strangers.md
 	MERLINK_TEST_STRANGERS_FULL=1 MERLINK_TEST_STRANGERS_MINUTES=$(MINUTES) MERLINK_TEST_STRANGERS_TABLE=$(CURDIR)/target/strangers.md \
 	cargo test --locked --release --test it -- --test-threads=1 strangers::
@@ -115,7 +116,7 @@ deb: ## build the Debian package, target/debian/merlink_*.deb
 	cargo deb --locked --no-build
 
 test-alerts: ## break two nodes under a real Prometheus: each fault must call with its own alert and no other (4 minutes)
-	@scripts/setup.sh test
+	@scripts/setup.sh test-all
 	$(RELEASE)
 	@scripts/test-alerts.sh
 
@@ -132,7 +133,7 @@ fresh-test: ## follow the README on a fresh Debian 12 with Rust alone, in a chro
 	@scripts/fresh-test.sh
 
 setup: ## get everything that the tasks above need
-	@scripts/setup.sh run test engines lint api clients bench budget
+	@scripts/setup.sh run test-all engines lint api clients bench budget
 
 clean: ## remove what was built; ./data stays
 	cargo clean

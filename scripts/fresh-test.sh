@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Follows the README on a fresh Debian 12 that has Rust, make, git and curl and nothing else: `make run` and its tour, `make test`, `make lint`,
-# `make deb`. What this machine has installed can't hide a missing step, because the steps run in a chroot of their own.
+# Follows the README on a fresh Debian 12 that has Rust, make, git and curl and nothing else: `make run` and its tour, `make test`, and then
+# `make test-all`, `make lint` and `make deb`. What this machine has installed can't hide a missing step, because the steps run in a chroot of their own.
 #
 # Needs root, debootstrap, a Rust toolchain to lend, some 8 GB below $FRESH_DIR, and half an hour on two cores. Prints the times for the README.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 FRESH_DIR=${FRESH_DIR:-target/fresh}
-STEPS=${STEPS:-run tour test lint deb}
+STEPS=${STEPS:-run tour test all lint deb}
 PACKAGES=make,git,curl,procps,ca-certificates
 
 main() {
@@ -64,6 +64,13 @@ interrupt_merlink() {
 
 step_test() {
     inside make test >"$root.test.log" 2>&1 || fail "make test failed: $root.test.log"
+}
+
+# What `make test` skipped and named, with what it needs.
+step_all() {
+    grep -q '^Skipped' "$root.test.log" || fail "make test skipped nothing on a machine without a browser: $root.test.log"
+    inside make test-all >"$root.all.log" 2>&1 || fail "make test-all failed: $root.all.log"
+    ! grep -q '^Skipped' "$root.all.log" || fail "make test-all skipped something: $root.all.log"
 }
 
 step_lint() {

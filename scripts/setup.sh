@@ -1,5 +1,6 @@
 #!/bin/sh
-# Finds out what this machine lacks for a task and gets it: `scripts/setup.sh run|build|test|engines|lint|api|clients|bench|budget|make ...`.
+# Finds out what this machine lacks for a task and gets it: `scripts/setup.sh run|build|test|test-all|engines|lint|api|clients|bench|budget|make ...`.
+# `scripts/setup.sh --missing TASK ...` only prints what is missing.
 #
 # It asks nothing. What it installs comes from Debian's packages, as root or by sudo, and is named before it is done.
 # On another system it says what to install and ends with 1. A machine that has everything is left alone, in well
@@ -14,12 +15,19 @@ cd "$(dirname "$0")/.."
 PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
 main() {
-    all_needs=""
-    [ $# -gt 0 ] || fail "usage: scripts/setup.sh run|build|test|engines|lint|api|clients|bench|budget|make ..."
+    all_needs="" only_print=""
+    [ "${1-}" != --missing ] || { only_print=yes && shift; }
+    [ $# -gt 0 ] || fail "usage: scripts/setup.sh [--missing] run|build|test|test-all|engines|lint|api|clients|bench|budget|make ..."
     for task in "$@"; do
         case $task in
         run) needs="rust c_compiler redis" ;;
-        test) needs="rust c_compiler redis chromium axe_core test_tools" ;;
+        test) needs="rust c_compiler redis" ;;
+        test-all) needs="rust c_compiler redis chromium axe_core promtool curl python node zbar nginx" ;;
+        test-browser) needs="chromium axe_core" ;;
+        test-prometheus) needs="promtool" ;;
+        test-nginx) needs="nginx curl" ;;
+        test-qr) needs="zbar" ;;
+        test-guide) needs="curl python node" ;;
         engines) needs="rust c_compiler debians_redis engines" ;;
         build) needs="rust c_compiler" ;;
         lint) needs="rust c_compiler rust_components cargo_deny" ;;
@@ -38,6 +46,10 @@ main() {
         done
         all_needs="$all_needs $needs"
     done
+    if [ -n "$only_print" ]; then
+        printf '%s' "$packages${axe_core_missing:+ axe-core}"
+        return
+    fi
     installed=$packages
     get_missing
     # What a system's packages have may be older than what is needed: then installing them changes nothing.
@@ -74,14 +86,23 @@ need_redis() {
     has_version 7.0 redis-server --version || has valkey-server || lacking redis-server redis valkey redis
 }
 
-# The examples of the API's guide are run in their languages; QR codes are read back as a phone would; an exported map of links is served
-# by the server that it is for; promtool judges the metrics, the rules and their unit tests.
-need_test_tools() {
+# It judges the metrics, the rules and their unit tests.
+need_promtool() {
     has promtool || lacking prometheus prometheus golang-github-prometheus prometheus
-    need_curl
-    need_python
+}
+
+# The examples of the API's guide are run in their languages.
+need_node() {
     has_version 18 node --version || lacking nodejs nodejs nodejs node
+}
+
+# It reads QR codes back as a phone would.
+need_zbar() {
     has zbarimg || lacking zbar-tools zbar zbar zbar
+}
+
+# It serves an exported map of links, and stands before nodes as in production.
+need_nginx() {
     has_version 1.22 nginx -v || lacking nginx nginx nginx nginx
 }
 

@@ -117,7 +117,7 @@ fn a_qr_code_leads_to_the_short_link_whatever_it_looks_like() {
         let picture = folder.path().join("qr.png");
         fs::write(&picture, &answer.body).expect("a file");
         let read = Command::new("zbarimg").args(["-q", "--raw"]).arg(&picture).stderr(Stdio::null()).output();
-        let read = read.expect("zbarimg runs: scripts/setup.sh test installs it").stdout;
+        let read = read.expect("zbarimg runs: make test-all installs it").stdout;
         assert_eq!(String::from_utf8_lossy(&read).trim_end(), "https://go.example/form", "{query}");
     }
     let svg = amy.get("/links/form/qr");

@@ -85,7 +85,7 @@ impl Nginx {
              events {{ worker_connections 512; }}\nhttp {{ access_log off;\n{beside}\n{temporary}{site}}}\n"
         );
         fs::write(folder.path().join("nginx.conf"), main).expect("is written");
-        let test = nginx(folder.path()).arg("-t").output().expect("nginx runs: scripts/setup.sh test installs it");
+        let test = nginx(folder.path()).arg("-t").output().expect("nginx runs: make test-all installs it");
         assert!(test.status.success(), "nginx -t: {}", String::from_utf8_lossy(&test.stderr));
         let child = nginx(folder.path()).stderr(Stdio::null()).spawn().expect("nginx runs");
         let nginx = Self { child, folder, tls, plain, site: open };
@@ -116,7 +116,7 @@ impl Nginx {
             .args(arguments)
             .arg(format!("https://go.agency.gov.sg:{}{path}", self.tls.port()))
             .output()
-            .expect("curl runs: scripts/setup.sh test installs it");
+            .expect("curl runs: make test-all installs it");
         (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned())
     }
 
@@ -387,7 +387,7 @@ fn hosts_that_are_not_the_sites_get_no_answer_and_http_leads_to_the_sites_name()
         let resolve = format!("{host}:{}:127.0.0.1", nginx.tls.port());
         let address = format!("https://{host}:{}/fine", nginx.tls.port());
         let ran = Command::new("curl").args(["-sk", "--resolve", &resolve, "-w", "%{http_code}", &address]).output();
-        let ran = ran.expect("curl runs: scripts/setup.sh test installs it");
+        let ran = ran.expect("curl runs: make test-all installs it");
         (ran.status.code(), String::from_utf8_lossy(&ran.stdout).into_owned())
     };
     assert_eq!(handshake("go.agency.gov.sg"), (Some(0), "ok200".to_owned()));

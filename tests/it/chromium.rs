@@ -129,7 +129,7 @@ impl Chromium {
         let finds = |program: &&&str| {
             Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status().is_ok_and(|s| s.success())
         };
-        let program = PROGRAMS.iter().find(finds).expect("there is a Chromium: scripts/setup.sh test installs one");
+        let program = PROGRAMS.iter().find(finds).expect("there is a Chromium: make test-all installs one");
         let mut shell = Command::new("sh")
             .args(["-c", START, program])
             .args(ARGUMENTS)
@@ -425,7 +425,7 @@ impl Tab {
     #[track_caller]
     pub fn violations(&self) -> Vec<Value> {
         static SOURCE: LazyLock<String> = LazyLock::new(|| {
-            let source = std::fs::read_to_string(AXE).expect("axe-core is there: scripts/setup.sh test installs it");
+            let source = std::fs::read_to_string(AXE).expect("axe-core is there: make test-all installs it");
             // A page that has it already doesn't read it again.
             format!("if (!window.axe) {{ {source} }}; 0")
         });

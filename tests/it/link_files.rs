@@ -334,7 +334,7 @@ impl Nginx {
             .stdin(Stdio::null())
             .stderr(log)
             .spawn()
-            .expect("nginx runs: scripts/setup.sh test installs it");
+            .expect("nginx runs: make test-all installs it");
         let mut nginx = Self { process, socket };
         eventually("nginx listens", || {
             let ended = nginx.process.try_wait().expect("our child can be waited for");

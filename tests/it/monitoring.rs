@@ -40,7 +40,7 @@ fn promtool(arguments: &[&str], input: &str) {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(fs::File::open(&stdin).expect("was written"))
         .output()
-        .expect("promtool runs: scripts/setup.sh test installs it");
+        .expect("promtool runs: make test-all installs it");
     let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success(), "promtool {}:\n{out}\n{err}", arguments.join(" "));
     assert!(!err.contains("FAILED"), "promtool {}:\n{out}\n{err}", arguments.join(" "));
