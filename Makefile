@@ -113,6 +113,7 @@ budget: ## count the instructions of a redirect, and compare with the budget tha
 deb: ## build the Debian package, target/debian/merlink_*.deb
 	@scripts/setup.sh build deb
 	$(RELEASE)
+	target/release/merlink manual target/package
 	cargo deb --locked --no-build
 
 test-alerts: ## break two nodes under a real Prometheus: each fault must call with its own alert and no other (4 minutes)

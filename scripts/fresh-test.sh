@@ -81,6 +81,15 @@ step_deb() {
     inside make deb >"$root.deb.log" 2>&1 || fail "make deb failed: $root.deb.log"
     inside sh -c 'dpkg-deb --field target/debian/merlink_*.deb Depends' | grep -q libc6 ||
         fail "the package doesn't name the C library among its dependencies"
+    # Settings that were edited outlast an upgrade, and no question is asked.
+    inside sh -eu -c 'export DEBIAN_FRONTEND=noninteractive
+        apt-get -q -y install ./target/debian/merlink_*.deb
+        echo "# edited" >>/etc/merlink/merlink.toml
+        dpkg -i target/debian/merlink_*.deb
+        tail -n 1 /etc/merlink/merlink.toml | grep -q "# edited"
+        merlink check --settings --config /etc/merlink/merlink.toml
+        test -s /usr/share/man/man1/merlink-check.1.gz && test -s /usr/share/bash-completion/completions/merlink
+        dpkg --purge merlink && ! test -e /etc/merlink' </dev/null >"$root.package.log" 2>&1 || fail "the package can't be used: $root.package.log"
 }
 
 # The machine ######################################################################################

@@ -550,7 +550,7 @@ mod tests {
                 .arg(file.path())
                 .stderr(Stdio::null())
                 .output()
-                .expect("zbarimg runs: scripts/setup.sh test installs it");
+                .expect("zbarimg runs: make test-all installs it");
             zbarimg.status.success().then(|| String::from_utf8_lossy(&zbarimg.stdout).trim_end().to_owned())
         }
     }

@@ -4,6 +4,7 @@ mod check;
 mod journal;
 mod key;
 mod link;
+mod manual;
 mod officer;
 mod progress;
 mod restore;
@@ -12,7 +13,7 @@ mod serve;
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anstyle::AnsiColor;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     config::Config,
@@ -42,6 +43,9 @@ enum Command {
     Journal(journal::Arguments),
     Check(check::Arguments),
     Restore(restore::Arguments),
+    /// Needs no settings.
+    #[command(hide = true)]
+    Manual(manual::Arguments),
 }
 
 /// What went wrong, for people: what and what to do.
@@ -56,21 +60,7 @@ struct Logged;
 pub fn run() -> ExitCode {
     // clap prints help, version and usage errors itself, and ends with 0 or 2.
     let arguments = Arguments::parse();
-    let config = Config::load(arguments.config.as_deref()).map_err(|error| match &arguments.command {
-        Command::Check(_) => check::refuse(error, check::print_weak),
-        Command::Serve(_) => check::refuse(error, |_| {}),
-        _ => error.into(),
-    });
-    let done = config.and_then(|config| match arguments.command {
-        Command::Serve(arguments) => serve::run(arguments, config),
-        Command::Key(arguments) => key::run(arguments, config),
-        Command::Link(arguments) => link::run(arguments, config),
-        Command::Officer(arguments) => officer::run(arguments, config),
-        Command::Journal(arguments) => journal::run(arguments, config),
-        Command::Check(arguments) => check::run(arguments, config),
-        Command::Restore(arguments) => restore::run(arguments, config),
-    });
-    match done {
+    match obey(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is::<Logged>() => ExitCode::FAILURE,
         Err(failure) => {
@@ -80,6 +70,27 @@ pub fn run() -> ExitCode {
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+fn obey(arguments: Arguments) -> Result<(), Failure> {
+    if let Command::Manual(arguments) = &arguments.command {
+        return manual::run(arguments, Arguments::command());
+    }
+    let config = Config::load(arguments.config.as_deref()).map_err(|error| match &arguments.command {
+        Command::Check(_) => check::refuse(error, check::print_weak),
+        Command::Serve(_) => check::refuse(error, |_| {}),
+        _ => error.into(),
+    })?;
+    match arguments.command {
+        Command::Serve(arguments) => serve::run(arguments, config),
+        Command::Key(arguments) => key::run(arguments, config),
+        Command::Link(arguments) => link::run(arguments, config),
+        Command::Officer(arguments) => officer::run(arguments, config),
+        Command::Journal(arguments) => journal::run(arguments, config),
+        Command::Check(arguments) => check::run(arguments, config),
+        Command::Restore(arguments) => restore::run(arguments, config),
+        Command::Manual(_) => Ok(()),
     }
 }
 

@@ -124,7 +124,11 @@ fn a_file_is_previewed_created_once_and_its_results_and_codes_are_handed_out() {
         if extension == "png" {
             let file = server.home().path().join("code.png");
             fs::write(&file, picture).expect("the temporary directory can be written");
-            let read = Command::new("zbarimg").args(["-q", "--raw"]).arg(&file).output().expect("zbarimg runs: make test-all installs it");
+            let read = Command::new("zbarimg")
+                .args(["-q", "--raw"])
+                .arg(&file)
+                .output()
+                .expect("zbarimg runs: make test-all installs it");
             assert_eq!(String::from_utf8_lossy(&read.stdout).trim(), "http://localhost:8080/bulk-one");
         } else {
             assert!(picture.starts_with(b"<svg"));

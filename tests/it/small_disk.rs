@@ -54,7 +54,9 @@ impl SmallDisk {
 
     /// What to put before a command that is to run where the disk is.
     pub fn within(&self) -> Vec<String> {
-        let mut words = vec!["nsenter".to_owned(), format!("--target={}", self.keeper.id()), "--mount".to_owned()];
+        // `--root`: in a chroot, the mounts' own root is another.
+        let target = format!("--target={}", self.keeper.id());
+        let mut words = vec!["nsenter".to_owned(), target, "--mount".to_owned(), "--root".to_owned()];
         if self.is_own_user {
             words.extend(["--user", "--preserve-credentials"].map(str::to_owned));
         }
