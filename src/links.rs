@@ -207,19 +207,29 @@ pub async fn transfer(
     } else {
         None
     };
+    let change = Change { owner: Some(to.clone()), ..Change::default() };
+    let expected_versions = expected_versions.as_deref();
+    let (is_repeated, attempt) = match &attempt.mark {
+        Some(mark) => {
+            let is_repeated = attempt.is_repeated;
+            (is_repeated, ChangeAttempt { at: attempt.at, by, mark: mark.clone(), is_repeated })
+        }
+        None => (false, ChangeAttempt::once(attempt.at, by)),
+    };
     if let Some(refusal) = refusal {
+        // What was done stays done, whatever has become of the new owner. No version is allowed, so
+        // that nothing is done now.
+        if is_repeated
+            && let done @ Changed::Yes(_) = app.store.change_link(code, reach, &change, Some(&[]), &attempt).await?
+        {
+            return Ok(done);
+        }
         // Somebody else's link is not found and a changed one is stale, whoever is to have it.
         let listed = app.store.find_link(code).await?.filter(|listed| reach.includes(&listed.link));
         let Some(listed) = listed else { return Ok(Changed::NotFound) };
-        let is_stale = expected_versions.as_ref().is_some_and(|versions| !versions.contains(&listed.link.version));
+        let is_stale = expected_versions.is_some_and(|versions| !versions.contains(&listed.link.version));
         return if is_stale { Ok(Changed::Stale(listed)) } else { Err(refusal) };
     }
-    let change = Change { owner: Some(to.clone()), ..Change::default() };
-    let expected_versions = expected_versions.as_deref();
-    let attempt = match &attempt.mark {
-        Some(mark) => ChangeAttempt { at: attempt.at, by, mark: mark.clone(), is_repeated: attempt.is_repeated },
-        None => ChangeAttempt::once(attempt.at, by),
-    };
     let changed = app.store.change_link(code, reach, &change, expected_versions, &attempt).await;
     tell(app, code, &changed);
     Ok(changed?)

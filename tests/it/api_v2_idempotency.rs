@@ -437,6 +437,12 @@ fn a_transfer_whose_answer_was_lost_is_found_whatever_its_new_owner_has_done_sin
     assert_eq!(ben.transfer("form", "amy@agency.gov.sg").status, 200);
     assert_eq!(post(&amy, "/links/form/transfer", "give", &body).assert_v2("given back", 200), first);
     assert_eq!(amy.link("form")["version"], 8, "nothing was done twice");
+    // Nor does it matter that Ben may have no links any more.
+    forget_answer(&mut redis);
+    server.home().run(&["officer", "suspend", "ben@agency.gov.sg"]).assert_code(0);
+    assert_eq!(post(&amy, "/links/form/transfer", "give", &body).assert_v2("suspended since", 200), first);
+    let new = post(&amy, "/links/form/transfer", "give again", &body);
+    assert_eq!((new.status, &amy.link("form")["version"]), (422, &json!(8)), "{}", new.text());
 }
 
 #[test]
