@@ -23,7 +23,9 @@ if [ -z "${MERLINK_TEST_ALL-}" ]; then
     without test-prometheus "what promtool says of the metrics, the rules and their unit tests" \
         monitoring::prometheus_takes_the_configuration_and_the_rules monitoring::every_rule_does_what_its_unit_tests_say \
         monitoring::prometheus_understands_every_query_of_the_dashboard monitoring::promtool_has_nothing_against_the_metrics
-    without test-nginx "nodes behind nginx, and an exported map in it" behind_nginx:: link_files::an_nginx_with_the_exported_map_leads_where_merlink_led
+    without test-nginx "nodes behind nginx, and an exported map in it" behind_nginx \
+        link_files::an_nginx_with_the_exported_map_leads_where_merlink_led \
+        strangers::random_http::random_http_from_50_clients_fails_nobody_and_leaves_memory_flat
     without test-qr "QR codes read back" api_v2_statistics::a_qr_code_leads_to_the_short_link_whatever_it_looks_like \
         console_upload::a_file_is_previewed_created_once_and_its_results_and_codes_are_handed_out qr::tests::every_look_can_be_read \
         qr::tests::a_code_with_a_logo_can_be_read_in_both_formats qr::tests::a_print_of_2_cm_is_read
