@@ -115,6 +115,8 @@ deb: ## build the Debian package, target/debian/merlink_*.deb
 	$(RELEASE)
 	target/release/merlink manual target/package
 	cargo deb --locked --no-build
+	@dpkg-deb --field target/debian/merlink_*.deb Depends | grep -q libc6 || { \
+		echo "the package doesn't name the C library among its dependencies: is dpkg-shlibdeps here?" >&2; exit 1; }
 
 test-alerts: ## break two nodes under a real Prometheus: each fault must call with its own alert and no other (4 minutes)
 	@scripts/setup.sh test-all
