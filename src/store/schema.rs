@@ -29,11 +29,22 @@ impl Store {
 
     /// Why this program can't work on the data, if they were written by one that is too new for it.
     pub(super) async fn newer_schema(&self) -> Result<Option<Found>, StoreError> {
-        let needed: Option<f64> = self
+        let needed = self
             .ask(Operation::Ping, async |redis| {
-                cmd("ZSCORE").arg(keys::SCHEMA).arg(keys::SCHEMA_NEEDED).query_async(redis).await
+                cmd("ZSCORE").arg(keys::SCHEMA).arg(keys::SCHEMA_NEEDED).query_async::<Option<f64>>(redis).await
             })
-            .await?;
+            .await;
+        let needed = match needed {
+            Err(StoreError::Corrupt(_)) => {
+                let reason = format!(
+                    "{} in Redis isn't what Merlink writes there, so it isn't known which version the data need. If only this version has written \
+                     them, delete that key.",
+                    keys::SCHEMA
+                );
+                return Ok(Some(Found { danger: None, reason }));
+            }
+            needed => needed?,
+        };
         Ok(needed.filter(|needed| *needed > f64::from(KNOWN)).map(|needed| Found {
             danger: None,
             reason: format!(

@@ -192,6 +192,10 @@ fn data_of_a_newer_schema_are_refused_by_the_service_and_by_every_command() {
         home.run(arguments).assert_code(1).assert_names(&said);
     }
     assert_eq!(needed(&mut connection), Some(2.0), "a program that is too old changes nothing");
+    cmd("SET").arg("session:schema").arg("2").exec(&mut connection).expect("Redis obeys");
+    for command in ["serve", "check"] {
+        home.run(&[command]).assert_code(1).assert_names(&["session:schema in Redis isn't what Merlink writes"]);
+    }
 }
 
 #[test]
