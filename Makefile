@@ -24,7 +24,7 @@ test: ## run the test suite; tests that need a browser or the like are skipped, 
 
 test-all: ## install what every test needs, and run the whole suite
 	@scripts/setup.sh test-all
-	@MERLINK_TEST_ALL=1 scripts/test.sh
+	@scripts/test.sh --all
 
 # The runs of docs/reliability.md in full, half an hour; each can be made shorter: make test-faults KILLS=20 OUTAGE=30. The rolling restart is to
 # stay above 2,000 redirects a second, so it is asked for some more.

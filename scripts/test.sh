@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the test suite. Tests that need a browser or the like are skipped where it is missing, and named at the end with the way to have
-# it. With MERLINK_TEST_ALL=1 nothing is skipped: then what is missing fails.
+# it. With `--all` nothing is skipped: then what is missing fails.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -18,7 +18,7 @@ without() {
     done
 }
 
-if [ -z "${MERLINK_TEST_ALL-}" ]; then
+if [ "${1-}" != --all ]; then
     without test-browser "all pages in Chromium, and what axe-core says of them" pages:: console_keyboard::
     without test-prometheus "what promtool says of the metrics, the rules and their unit tests" \
         monitoring::prometheus_takes_the_configuration_and_the_rules monitoring::every_rule_does_what_its_unit_tests_say \
