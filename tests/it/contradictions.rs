@@ -305,7 +305,7 @@ fn an_atomic_batch_that_the_store_breaks_off_is_no_success() {
     proxy.cut();
     let problem = answer.assert_problem("neither all nor nothing", 503, "unavailable");
     assert!(problem["detail"].as_str().expect("a detail").contains("of 1000 rows"), "{problem}");
-    server.expect_log("clicks wait in the journal");
+    server.expect_log("redis");
 }
 
 #[test]
