@@ -333,7 +333,7 @@ impl InForce {
 /// As a TOML file, with each setting's origin in a comment.
 impl fmt::Display for InForce {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // What has no section comes before all sections.
+        // Settings without a section come before all sections.
         let (bare, sectioned): (Vec<_>, Vec<_>) = self.0.iter().partition(|(key, _)| !key.contains('.'));
         let mut section = "";
         for (key, (value, origin)) in bare.into_iter().chain(sectioned) {

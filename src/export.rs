@@ -16,8 +16,8 @@ use crate::{
 type State = Option<(Data<App>, LinkWalk, Writer)>;
 
 /// The links of a walk as `writer` writes them, each part in a place of its own. A link whose data
-/// are damaged is a row that says so. A stream that breaks off ends in an error, which tells an HTTP
-/// client that it lacks something.
+/// are damaged is a row that says so. A stream that breaks off ends in an error, which tells an
+/// HTTP client that it lacks something.
 ///
 /// # Errors
 ///

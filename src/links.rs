@@ -217,8 +217,8 @@ pub async fn transfer(
         None => (false, ChangeAttempt::once(attempt.at, by)),
     };
     if let Some(refusal) = refusal {
-        // What was done stays done, whatever has become of the new owner. No version is allowed, so
-        // that nothing is done now.
+        // A transfer that was done stays done, whatever has become of the new owner. No version is
+        // allowed, so that nothing is done now.
         if is_repeated
             && let done @ Changed::Yes(_) = app.store.change_link(code, reach, &change, Some(&[]), &attempt).await?
         {

@@ -453,7 +453,7 @@ pub struct Metrics {
     trace_spans: [IntCounter; SpanOutcome::ALL.len()],
 }
 
-/// What Redis says of the files that it keeps its data in; of several primaries the sum of bytes,
+/// Redis' report on the files that it keeps its data in; of several primaries the sum of bytes,
 /// and the worst of the others.
 pub struct RedisFileMetrics {
     pub bytes: IntGauge,

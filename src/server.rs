@@ -508,7 +508,7 @@ async fn keep_checking_safety(app: Data<App>, mut is_checked: bool) {
     }
 }
 
-/// What fails now is done by the next check.
+/// If it fails, the next check does it.
 async fn claim_schema(store: &Store) {
     if let Err(error) = store.claim_schema().await {
         tracing::debug!("the schema isn't claimed: {error}");

@@ -75,7 +75,7 @@ pub fn run(arguments: Arguments, config: Config) -> Result<(), Failure> {
     }
 }
 
-/// What the settings and the files that they name come to.
+/// Findings about the settings and the files that they name.
 #[derive(Default)]
 pub struct Looked {
     /// A label of up to 13 characters, and what was found.
@@ -206,8 +206,8 @@ async fn check(config: Config, repair: Option<Duration>) -> Result<(), Failure> 
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
 }
 
-/// Repairs the indexes, and shows first how many links were read, then how many officers' lists were
-/// compared.
+/// Repairs the indexes, and shows first how many links were read, then how many officers' lists
+/// were compared.
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 async fn repair_indexes(store: &Store) -> Result<Repaired, StoreError> {
     let mut progress = Progress::new("links");

@@ -1,4 +1,5 @@
-//! `merlink manual`: what the package has besides the program: the manual's pages and the shells' completions.
+//! `merlink manual`: what the package has besides the program: the manual's pages and the shells'
+//! completions.
 
 use std::{fs, path::PathBuf};
 
@@ -24,7 +25,8 @@ pub fn run(Arguments { folder }: &Arguments, mut program: Command) -> Result<(),
     Ok(())
 }
 
-/// Without the subcommand `help` at every level, which would be a page of its own for each other page.
+/// Without the subcommand `help` at every level, which would be a page of its own for each other
+/// page.
 fn without_help(program: Command) -> Command {
     program.disable_help_subcommand(true).mut_subcommands(without_help)
 }

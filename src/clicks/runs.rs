@@ -24,7 +24,7 @@ const KEPT_MAX: usize = 500;
 ///
 /// # Errors
 ///
-/// What the disk says.
+/// The disk's error.
 pub fn begin(folder: &Path) -> io::Result<Run> {
     let text = match fs::read_to_string(folder.join(FILE)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),

@@ -482,7 +482,7 @@ async fn settle_in_cluster(redis: &mut Connection, index: &Index, entries: &[Ent
 }
 
 /// Where entries of these codes belong by their links, and which of those that are given don't.
-/// What can't be read stays as it is.
+/// An entry whose link can't be read stays as it is.
 async fn belonging(
     redis: &mut Connection,
     index: &Index,

@@ -94,7 +94,7 @@ pub enum Claim {
     Diverged,
 }
 
-/// What to do about the note of an instance.
+/// The next step about the note of an instance.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict<'a> {
     Settled(Claim),

@@ -38,8 +38,8 @@ pub struct Safety {
     pub file: File,
 }
 
-/// The files that Redis keeps its data in. Of several primaries: the sum of their bytes, and the worst
-/// of the other fields.
+/// The files that Redis keeps its data in. Of several primaries: the sum of their bytes, and the
+/// worst of the other fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct File {
     /// Of the append-only file; 0 without one.

@@ -1,9 +1,9 @@
 //! The schema's number: which programs may work on the data.
 //!
 //! Redis holds the lowest number that a program must know to work on what has been written, and a
-//! program that knows less refuses to start. A change of the schema that older programs may overlook
-//! (another field, another state that they take for "off") raises [`KNOWN`] alone; one that they
-//! would get wrong raises [`NEEDED`] too. It doesn't convert anything.
+//! program that knows less refuses to start. A change of the schema that older programs may
+//! overlook (another field, another state that they take for "off") raises [`KNOWN`] alone; one
+//! that they would get wrong raises [`NEEDED`] too. It doesn't convert anything.
 
 use redis::cmd;
 

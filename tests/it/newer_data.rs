@@ -1,5 +1,5 @@
-//! Data that a later version has written, or a hand: no link that may be closed is open, and none is
-//! left out without a word.
+//! Data that a later version has written, or a hand: no link that may be closed is open, and none
+//! is left out without a word.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::{
 
 const TARGET: &str = "https://example.com/form";
 
-/// What a visitor of the link gets.
+/// The answer to a visitor of the link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Visit {
     Redirect = 302,

@@ -115,7 +115,7 @@ impl Fields {
     }
 }
 
-/// What a request does to a link.
+/// The effect of a request on a link.
 #[derive(Clone, Debug)]
 enum Edit {
     Create(Fields),
@@ -163,7 +163,7 @@ impl Edit {
     }
 }
 
-/// What a client knows of its request.
+/// A client's knowledge of its request.
 #[derive(Clone, Debug)]
 enum Outcome {
     /// At this version, by the answer of this node.
@@ -259,7 +259,7 @@ struct World {
 
 /// A request that a client may have to send more than once.
 struct Ask {
-    /// Whose key it brings: a place in [`World::keys`].
+    /// The key that it brings: a place in [`World::keys`].
     officer: usize,
     method: &'static str,
     path: String,
@@ -488,7 +488,7 @@ fn any_node(random: &Random) -> usize {
     random.below(NODES as u64) as usize
 }
 
-/// What an answer to a request that isn't repeated says.
+/// The meaning of an answer to a request that isn't repeated.
 fn outcome_of(answer: io::Result<(usize, Answer)>) -> Outcome {
     match answer {
         Ok((node, answer)) if answer.status < 300 => {
@@ -562,7 +562,7 @@ impl<'w> Writer<'w> {
         Arc::clone(&links[self.random.below(among) as usize])
     }
 
-    /// Whose the link is, as far as that is known.
+    /// The link's owner, as far as that is known.
     fn owner_of(&self, link: &Tracked) -> usize {
         let state = link.state();
         let owner =
@@ -741,7 +741,7 @@ impl<'w> Writer<'w> {
         let path = format!("/api/v2/links/{}/transfer", link.code);
         let ask = Ask::with_body(from, "POST", path, edit.body());
         let pending = self.world.begin(link, edit, "transfer");
-        // Whose it was is a guess unless it stood still.
+        // Its owner is a guess unless it stood still.
         let outcome = self.outcome(ask, true);
         self.end_guessed(pending, &outcome);
     }
@@ -857,7 +857,7 @@ impl Reader<'_> {
         let links = self.world.tracked();
         let all = links.len();
         let still = |link: Arc<Tracked>| {
-            // Who holds it is about to change it.
+            // Its holder is about to change it.
             let state = link.state.try_lock().ok()?;
             let (fields, settled_at) = (state.fields.clone()?, state.settled_at?);
             let (events, acknowledged_by) = (state.events, state.acknowledged_by);
@@ -950,7 +950,7 @@ impl Reader<'_> {
             self.world.contradiction(&format!("{about}: a count of {count} for {} links", rows.len()), None);
         }
         if count <= 1000 {
-            // What v1 doesn't show is taken to be right.
+            // Fields that v1 doesn't show are taken to be right.
             let by_code: BTreeMap<&str, &Still> =
                 before.iter().map(|still| (still.link.code.as_str(), still)).collect();
             let listed = rows.iter().map(|row| {
@@ -1332,7 +1332,7 @@ impl World {
     }
 }
 
-/// What in a link's history contradicts what was acknowledged.
+/// A contradiction between a link's history and what was acknowledged.
 fn wrong_in_history(state: &State, fields: &BTreeMap<String, String>) -> Option<String> {
     let last: u64 = fields.get("v").map_or(1, |version| version.parse().expect("a number"));
     let was = |version: u64| -> BTreeMap<String, String> {

@@ -392,7 +392,7 @@ fn print_shows_each_setting_with_its_origin_and_without_its_secrets() {
         assert!(!printed.contains("hunter2") && printed.contains("url = \"redis"), "{ran}");
         assert!(printed.contains("name = \"007\""), "a name stays one: {ran}");
     }
-    // What is printed is a file of settings.
+    // The output is a file of settings.
     let copy = home.write("printed.toml", printed).display().to_string();
     Home::new().run(&["check", "--print", "--config", &copy]).assert_code(0);
 }

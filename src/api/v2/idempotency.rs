@@ -92,7 +92,8 @@ impl Replay {
         }
     }
 
-    /// Answers as before, or does the work and keeps its answer. An outage and damaged data are no answer: who repeats the request then has it done.
+    /// Answers as before, or does the work and keeps its answer. An outage and damaged data are no
+    /// answer: who repeats the request then has it done.
     ///
     /// # Errors
     ///
