@@ -121,7 +121,13 @@ impl Run {
         match words[..] {
             ["retired", ..] => Verdict::Settled(Claim::GivenUp),
             ["running", id, place] if id == self.id && place == self.place => Verdict::Settled(Claim::Held),
-            ["running", _, place, ..] | ["ended", _, _, place] if place == self.place => Verdict::Take,
+            ["running", id, place, ..] | ["ended", _, id, place] if place == self.place => {
+                if self.is_heir_of(id) {
+                    Verdict::Take
+                } else {
+                    Verdict::Settled(Claim::Diverged)
+                }
+            }
             ["ended", _, id, _] if !self.is_heir_of(id) => Verdict::Settled(Claim::Diverged),
             ["running", id, place] if asked != Some(id) => Verdict::Ask(id, place),
             ["running", _, _] => Verdict::Settled(Claim::Rival),
@@ -274,9 +280,10 @@ mod tests {
             ("running new here other", Verdict::Take),
             // Restored from a backup that an earlier run was in.
             ("running old here", Verdict::Take),
-            ("running foreign here", Verdict::Take),
+            // An older journal was put back in place.
+            ("running foreign here", Verdict::Settled(Claim::Diverged)),
             ("ended 5 old there", Verdict::Take),
-            ("ended 5 foreign here", Verdict::Take),
+            ("ended 5 foreign here", Verdict::Settled(Claim::Diverged)),
             ("ended 5 foreign there", diverged),
             ("running old there", Verdict::Ask("old", "there")),
             ("running new there", Verdict::Ask("new", "there")),

@@ -144,3 +144,97 @@ fn a_copy_that_started_without_redis_counts_under_a_name_of_its_own() {
     visits(&first, 50);
     first.officer_with_key(&key).sees_clicks("form", 301);
 }
+
+/// A run with the older journal begins at the position at which the lost one began, which is counted.
+fn put_back_an_older_journal(redis_is_away: bool) {
+    let mut redis = RedisServer::on_tcp();
+    let (node, key) = original(&redis);
+    assert_eq!(node.end_by(Signal::TERM), Some(0));
+    let data_dir = node.home().data_dir();
+    let kept = tempfile::tempdir().expect("a folder");
+    copy(&data_dir.join("journal"), kept.path());
+    node.start_again();
+    visits(&node, 50);
+    node.officer_with_key(&key).sees_clicks("form", 51);
+    assert_eq!(node.end_by(Signal::TERM), Some(0));
+    fs::remove_dir_all(data_dir.join("journal")).expect("removed");
+    copy(kept.path(), &data_dir.join("journal"));
+    for about in ["redis", "clicks wait", "links in memory", "a copy of this data_dir"] {
+        node.expect_log(about);
+    }
+    if redis_is_away {
+        redis.kill();
+        node.start_again_unready();
+        visits(&node, 200);
+        redis.start_again();
+        node.await_ready();
+    } else {
+        node.start_again();
+        visits(&node, 200);
+    }
+    node.officer_with_key(&key).sees_clicks("form", 251);
+}
+
+#[test]
+fn an_older_journal_put_back_in_place_loses_no_click() {
+    put_back_an_older_journal(false);
+}
+
+#[test]
+fn an_older_journal_put_back_in_place_while_redis_is_away_loses_no_click() {
+    put_back_an_older_journal(true);
+}
+
+#[test]
+fn a_run_that_stood_still_while_a_copy_took_over_loses_no_click() {
+    let redis = RedisServer::on_tcp();
+    let (first, key) = original(&redis);
+    let clone = cloned(&first, redis.url());
+    visits(&first, 20);
+    first.officer_with_key(&key).sees_clicks("form", 21);
+    first.expect_log("a copy of this data_dir");
+    first.signal(Signal::STOP);
+    let clone = clone.start();
+    visits(&clone, 100);
+    clone.officer_with_key(&key).sees_clicks("form", 121);
+    first.signal(Signal::CONT);
+    visits(&first, 100);
+    visits(&clone, 100);
+    clone.officer_with_key(&key).sees_clicks("form", 321);
+}
+
+#[test]
+fn a_redis_put_back_to_before_the_last_starts_refuses_nobody_and_gets_all_clicks() {
+    let redis = RedisServer::on_tcp();
+    let (node, key) = original(&redis);
+    let kept = |key: &str| {
+        let mut redis = redis.connect().expect("Redis answers");
+        redis::cmd("DUMP").arg(key).query::<Vec<u8>>(&mut redis).expect("is there")
+    };
+    let keys = ["instances", "clicks:{form}", "clicks:{*}"];
+    let older = keys.map(kept);
+    let goes_back = || {
+        let mut redis = redis.connect().expect("Redis answers");
+        for (key, kept) in keys.iter().zip(&older) {
+            redis::cmd("RESTORE").arg(key).arg(0).arg(kept).arg("REPLACE").exec(&mut redis).expect("is put back");
+        }
+    };
+    for (signal, sum) in [(Signal::TERM, 11), (Signal::KILL, 21)] {
+        let _ = node.end_by(signal);
+        node.start_again();
+        visits(&node, 10);
+        node.officer_with_key(&key).sees_clicks("form", sum);
+    }
+    let _ = node.end_by(Signal::KILL);
+    goes_back();
+    node.start_again();
+    visits(&node, 10);
+    node.officer_with_key(&key).sees_clicks("form", 31);
+
+    // And moved elsewhere: the run in Redis is an earlier one of the same journal.
+    let _ = node.end_by(Signal::KILL);
+    goes_back();
+    let moved = cloned(&node, redis.url()).start();
+    visits(&moved, 10);
+    moved.officer_with_key(&key).sees_clicks("form", 41);
+}
