@@ -47,7 +47,8 @@ export API_PYTHON="$PWD/tests/api/.venv/bin"
 
 status=0
 "$@" || status=$?
-if grep -E '"level":"(WARN|ERROR)"|panicked' "$folder/log" >&2; then
+# That anybody may be an officer is meant here.
+if grep -E '"level":"(WARN|ERROR)"|panicked' "$folder/log" | grep -v 'a setting is weak: environment MERLINK_OFFICERS__EMAIL_DOMAINS' >&2; then
     echo "the server's log has warnings" >&2
     status=1
 fi
